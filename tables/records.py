@@ -1,0 +1,193 @@
+"""What flows on the topics: one record type each, encoded with msgspec.
+
+Pure data, no behaviour: reducers and agents share it, so it lives below both. Times are seconds since
+the epoch, UTC; durations carry their unit in the name. Fields are only ever added, with a default: old
+records stay readable (Z3, F2, DESIGN section 8).
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Action(StrEnum):
+    """What a viewer did (F2)."""
+
+    WATCH_START = "watch_start"
+    WATCH_25 = "watch_25"
+    WATCH_50 = "watch_50"
+    WATCH_75 = "watch_75"
+    WATCH_COMPLETE = "watch_complete"
+    LIKE = "like"
+    UNLIKE = "unlike"
+    SHARE = "share"
+    COMMENT = "comment"
+    UNCOMMENT = "uncomment"
+    SAVE = "save"
+    UNSAVE = "unsave"
+    NOT_INTERESTED = "not_interested"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The base of all records."""
+
+
+class VideoUploaded(Record):
+    """A source is stored and ready to process. Topic ``video.uploaded``, key video id (A22, A47)."""
+
+    video_id: str
+    owner_id: str
+    source_key: str
+    size_bytes: int
+    mime: str
+    policy: str
+    at: float
+
+
+class MediaJob(Record):
+    """One encode to do. Topic ``media.jobs``, key video id (B2)."""
+
+    job_id: str
+    video_id: str
+    source_key: str
+    ladder: str
+    title: str = ""
+    attempt: int = 0
+
+
+class Asset(Record):
+    """One stored output of an encode (B33). Sizes in pixels, bandwidth in bit/s."""
+
+    type: str
+    key: str
+    quality: str | None = None
+    bandwidth: int | None = None
+    width: int | None = None
+    height: int | None = None
+    codec: str | None = None
+    container: str | None = None
+    size_bytes: int | None = None
+
+
+class MediaResult(Record):
+    """Progress or outcome of a job. Topic ``media.results``, key video id (B5, B35, B49)."""
+
+    job_id: str
+    video_id: str
+    outcome: str  # "progress", "completed" or "failed"
+    at: float
+    progress: float | None = None  # 0..100, None when it cannot be known
+    stage: str = ""  # "probing", "transcoding", "packaging", "pictures", "storing"
+    duration_seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+    assets: tuple[Asset, ...] = ()
+    fail_code: str | None = None
+    fail_reason: str | None = None
+
+
+class EngagementEvent(Record):
+    """One thing a user did to a video. Topic ``events.engagement``, key user id (F1, F2).
+
+    ``duration_seconds`` and ``owner_id`` are the video's, resolved at the edge, so that folding needs no
+    look-up. ``relation_seq`` is the outbox sequence of a fact born in the database (likes, saves,
+    comments), None for client events.
+    """
+
+    event_id: str
+    user_id: str
+    video_id: str
+    action: Action
+    occurred_at: float
+    owner_id: str = ""
+    duration_seconds: float = 0.0
+    watch_seconds: float = 0.0
+    bitrate: str = ""
+    device: str = ""
+    relation_seq: int | None = None
+    federated: bool = False
+
+
+class EngagementDelta(Record):
+    """What stage one decided really changed. Topic ``engagement.deltas``, key content id.
+
+    ``origin_partition`` and ``origin_offset`` name the source event, so that stage two can skip a delta
+    that was emitted again after a crash (DESIGN invariant 1).
+    """
+
+    content_id: str
+    origin_partition: int
+    origin_offset: int
+    at: float
+    views: int = 0
+    likes: int = 0
+    comments: int = 0
+    shares: int = 0
+    saves: int = 0
+    completes: int = 0
+    completion: float = 0.0  # change of the sum over viewers of the best fraction reached, 0..1 each
+    watch_ms: int = 0
+    federated: bool = False
+
+
+class Card(Record):
+    """What ranking and feeds know of a playable video (table ``catalogue``).
+
+    ``embedding`` is float16[512] as bytes, unit length, empty while the embedding is not there yet.
+    """
+
+    video_id: str
+    creator_id: str
+    creator_username: str
+    title: str
+    created_at: float
+    duration_seconds: float
+    width: int
+    height: int
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    visibility: str = "PUBLIC"
+    moderation_status: str = "pending"
+    qualities: tuple[str, ...] = ()
+    embedding: bytes = b""
+    model_version: str = ""
+
+
+class CatalogueChange(Record):
+    """A card, or the tombstone of one. Topic ``catalogue.changes``, key video id."""
+
+    video_id: str
+    at: float
+    seq: int = 0  # outbox sequence: a card never replaces one with a higher sequence
+    card: Card | None = None
+
+
+class ContentFact(Record):
+    """A fact about content. Topic ``events.content``, key video id (Z12, C43)."""
+
+    kind: str  # "video.status", "video.ready", "video.deleted"
+    video_id: str
+    owner_id: str
+    at: float
+    status: str = ""
+    fail_code: str | None = None
+    fail_reason: str | None = None
+
+
+class UserFact(Record):
+    """A fact about a person or the graph. Topic ``events.user``, key user id (Z12)."""
+
+    kind: str  # "user.registered", "user.followed", "user.unfollowed", "feed.reset", "feed.feedback"
+    user_id: str
+    at: float
+    target: str = ""
+    detail: str = ""
+
+
+class Notification(Record):
+    """One frame for the recipient's sockets. Topic ``notifications``, key recipient id (I2)."""
+
+    recipient_id: str
+    event: str
+    data: dict[str, object]
+    at: float
