@@ -120,6 +120,7 @@ class EngagementDelta(Record):
     origin_offset: int
     at: float
     views: int = 0
+    viewers: int = 0
     likes: int = 0
     comments: int = 0
     shares: int = 0
