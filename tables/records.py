@@ -32,7 +32,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The base of all records."""
 
 
-class VideoUploaded(Record):
+class VideoUploaded(Record, frozen=True, kw_only=True):
     """A source is stored and ready to process. Topic ``video.uploaded``, key video id (A22, A47)."""
 
     video_id: str
@@ -44,7 +44,7 @@ class VideoUploaded(Record):
     at: float
 
 
-class MediaJob(Record):
+class MediaJob(Record, frozen=True, kw_only=True):
     """One encode to do. Topic ``media.jobs``, key video id (B2)."""
 
     job_id: str
@@ -55,7 +55,7 @@ class MediaJob(Record):
     attempt: int = 0
 
 
-class Asset(Record):
+class Asset(Record, frozen=True, kw_only=True):
     """One stored output of an encode (B33). Sizes in pixels, bandwidth in bit/s."""
 
     type: str
@@ -69,7 +69,7 @@ class Asset(Record):
     size_bytes: int | None = None
 
 
-class MediaResult(Record):
+class MediaResult(Record, frozen=True, kw_only=True):
     """Progress or outcome of a job. Topic ``media.results``, key video id (B5, B35, B49)."""
 
     job_id: str
@@ -86,7 +86,7 @@ class MediaResult(Record):
     fail_reason: str | None = None
 
 
-class EngagementEvent(Record):
+class EngagementEvent(Record, frozen=True, kw_only=True):
     """One thing a user did to a video. Topic ``events.engagement``, key user id (F1, F2).
 
     ``duration_seconds`` and ``owner_id`` are the video's, resolved at the edge, so that folding needs no
@@ -108,7 +108,7 @@ class EngagementEvent(Record):
     federated: bool = False
 
 
-class EngagementDelta(Record):
+class EngagementDelta(Record, frozen=True, kw_only=True):
     """What stage one decided really changed. Topic ``engagement.deltas``, key content id.
 
     ``origin_partition`` and ``origin_offset`` name the source event, so that stage two can skip a delta
@@ -131,7 +131,7 @@ class EngagementDelta(Record):
     federated: bool = False
 
 
-class Card(Record):
+class Card(Record, frozen=True, kw_only=True):
     """What ranking and feeds know of a playable video (table ``catalogue``).
 
     ``embedding`` is float16[512] as bytes, unit length, empty while the embedding is not there yet.
@@ -154,7 +154,7 @@ class Card(Record):
     model_version: str = ""
 
 
-class CatalogueChange(Record):
+class CatalogueChange(Record, frozen=True, kw_only=True):
     """A card, or the tombstone of one. Topic ``catalogue.changes``, key video id."""
 
     video_id: str
@@ -163,7 +163,7 @@ class CatalogueChange(Record):
     card: Card | None = None
 
 
-class ContentFact(Record):
+class ContentFact(Record, frozen=True, kw_only=True):
     """A fact about content. Topic ``events.content``, key video id (Z12, C43)."""
 
     kind: str  # "video.status", "video.ready", "video.deleted"
@@ -175,7 +175,7 @@ class ContentFact(Record):
     fail_reason: str | None = None
 
 
-class UserFact(Record):
+class UserFact(Record, frozen=True, kw_only=True):
     """A fact about a person or the graph. Topic ``events.user``, key user id (Z12)."""
 
     kind: str  # "user.registered", "user.followed", "user.unfollowed", "feed.reset", "feed.feedback"
@@ -185,7 +185,7 @@ class UserFact(Record):
     detail: str = ""
 
 
-class Notification(Record):
+class Notification(Record, frozen=True, kw_only=True):
     """One frame for the recipient's sockets. Topic ``notifications``, key recipient id (I2)."""
 
     recipient_id: str
