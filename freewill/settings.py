@@ -1,0 +1,116 @@
+"""Every setting, read from the environment once (N31, R3, X31).
+
+A field ``tables_store`` is shown as ``tables.store`` and read from ``FREEWILL_TABLES_STORE``.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_GROUPS = ("tables", "log", "media", "uploads", "feed", "embedding", "streams")
+
+
+class Settings(BaseSettings):
+    """What an operator can choose."""
+
+    model_config = SettingsConfigDict(env_prefix="FREEWILL_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address the front listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port the front listens on.")
+    base_url: str = Field("", description="Public origin in ids and links; default http://HOST:PORT.")
+    data_dir: Path = Field(Path("data"), description="Folder of everything that is kept.")
+    secrets_dir: Path | None = Field(None, description="Folder of keys; default DATA_DIR/secrets.")
+    broker: str = Field("embedded://", description="Message log: embedded:// or kafka://host:port.")
+    database_url: SecretStr = Field(
+        SecretStr(""), description="SQLAlchemy URL; default SQLite in the data folder."
+    )
+    redis_url: SecretStr = Field(SecretStr(""), description="Redis URL; empty keeps it in the process.")
+    object_store: str = Field("file", description="Media bytes: file, or s3://bucket.")
+    allow_private_network: bool = Field(
+        False, description="Let outgoing federation reach loopback over plain HTTP."
+    )
+    rate_limits: Literal["on", "off"] = Field("on", description="Rate limits, quotas, login throttles.")
+    access_token_seconds: int = Field(900, ge=1, description="Life of an access token, seconds.")
+    refresh_token_seconds: int = Field(30 * 86400, ge=60, description="Life of a refresh token, seconds.")
+    cors_origins: tuple[str, ...] = Field((), description="Origins that browsers may call from.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+
+    log_fsync: Literal["commit", "os"] = Field(
+        "commit",
+        description="commit: an answered event survives power loss; os: it survives a crash of the process.",
+    )
+    streams_partitions: int = Field(8, ge=1, le=256, description="Partitions of every topic, fixed for life.")
+    tables_store: str = Field("memory://", description="Table store: memory:// or rocksdb://PATH.")
+    media_workers: int = Field(1, ge=1, le=64, description="Videos encoded at the same time.")
+    media_preset: str = Field("veryfast", description="x264 preset.")
+    media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")
+    media_url_seconds: int = Field(6 * 3600, ge=60, description="Life of a signed media URL, seconds.")
+    media_attempts: int = Field(4, ge=1, description="Encodes tried before a video is FAILED.")
+    embedding_timeout_seconds: float = Field(120.0, gt=0, description="Time an embedding may take.")
+    feed_cache_seconds: float = Field(60.0, ge=0, description="Life of a cached ranking, seconds.")
+
+    @field_validator("broker")
+    @classmethod
+    def _known_broker(cls, value: str) -> str:
+        if urlsplit(value).scheme not in {"embedded", "kafka"}:
+            raise ValueError("must be embedded:// or kafka://host:port")
+        return value
+
+    @field_validator("object_store")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if value != "file" and not value.startswith("s3://"):
+            raise ValueError("must be file or s3://bucket")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: dict[str, object]) -> dict[str, object]:
+        """Read a variable that is set but empty as not set, as compose files produce them."""
+        return {name: value for name, value in values.items() if value != ""}
+
+    @property
+    def public_url(self) -> str:
+        """The origin in ids and links, without a slash at its end."""
+        return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def relational_url(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url.get_secret_value() or f"sqlite+aiosqlite:///{self.data_dir / 'freewill.db'}"
+
+    @property
+    def secrets_path(self) -> Path:
+        """The folder of keys in force."""
+        return self.secrets_dir or self.data_dir / "secrets"
+
+    def shown(self) -> Iterator[tuple[str, str]]:
+        """Yield (dotted name, value) of every setting in force, secrets masked."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name == "base_url":
+                value = self.public_url
+            elif isinstance(value, SecretStr):
+                value = _masked(value.get_secret_value())
+            elif isinstance(value, tuple):
+                value = ",".join(value)
+            yield _dotted(name), str(value)
+
+
+def _dotted(name: str) -> str:
+    group, _, rest = name.partition("_")
+    return f"{group}.{rest}" if rest and group in _GROUPS and name != "log_level" else name
+
+
+def _masked(url: str) -> str:
+    """Hide the password of a URL.
+
+    >>> _masked("postgresql+asyncpg://me:hunter2@db/freewill")
+    'postgresql+asyncpg://me:***@db/freewill'
+    """
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@") if password else url
