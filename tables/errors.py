@@ -123,6 +123,22 @@ class FileTooLarge(BadRequest):
     message = "The file is too large."
 
 
+class PayloadTooLarge(BadRequest):
+    """The body of a request that is no file upload is over its limit; ``details.limit`` in bytes."""
+
+    code = "PAYLOAD_TOO_LARGE"
+    status = 413
+    message = "The request body is too large."
+
+
+class RangeNotSatisfiable(BadRequest):
+    """The byte range lies outside the object (RFC 9110 section 15.5.17)."""
+
+    code = "RANGE_NOT_SATISFIABLE"
+    status = 416
+    message = "This byte range does not exist."
+
+
 class UnsupportedMedia(BadRequest):
     """The content type of the request is not one that the route reads (O38)."""
 
