@@ -1,0 +1,196 @@
+"""One database, two dialects: sessions, transactions, retries (O13-O16, DESIGN section 2).
+
+SQLite runs in WAL mode with two pools: readers see the last commit, and one writer connection takes
+``BEGIN IMMEDIATE``, so that writers of this process queue in order instead of failing as locked.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Literal, TypeVar
+
+import structlog
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from tables.errors import AppError, DatabaseFailure, ValidationFailed
+
+T = TypeVar("T")
+Synchronous = Literal["FULL", "NORMAL"]
+log = structlog.get_logger(__name__)
+
+ATTEMPTS = 4  # the first try and O14's three retries
+FIRST_DELAY_SECONDS = 0.05
+BUSY_TIMEOUT_MS = 5_000  # another process, such as the command line, may hold the write lock
+POOL_TIMEOUT_SECONDS = 10.0
+STATEMENT_TIMEOUT_SECONDS = 10.0
+# SQLSTATEs worth another try: serialization, deadlock, connection failures, server going away.
+_TRANSIENT_STATES = frozenset(
+    {"40001", "40P01", "08000", "08003", "08006", "57P01", "57P02", "57P03", "53300"}
+)
+_TRANSIENT_TEXT = ("database is locked", "database table is locked", "database is busy")
+
+
+class Database:
+    """A pool of connections; open it in the composition root and close it there."""
+
+    def __init__(self, readers: AsyncEngine, writers: AsyncEngine) -> None:
+        self._readers = readers
+        self._writers = writers
+
+    @classmethod
+    def open(cls, url: str, *, echo: bool = False, synchronous: Synchronous = "FULL") -> "Database":
+        """Prepare the pools; no connection is made yet.
+
+        Args:
+            url: ``sqlite+aiosqlite:///PATH`` (a file) or ``postgresql+asyncpg://...``.
+            echo: Log every statement.
+            synchronous: SQLite's durability. FULL syncs every commit, so that an answered request also
+                survives a power cut; NORMAL survives the death of the process only.
+        """
+        if make_url(url).get_backend_name() == "sqlite":
+            options = {"echo": echo, "pool_timeout": POOL_TIMEOUT_SECONDS}
+            readers = create_async_engine(url, pool_size=4, max_overflow=0, **options)
+            writers = create_async_engine(url, pool_size=1, max_overflow=0, **options)
+            prepare_sqlite(readers, "BEGIN", synchronous)
+            prepare_sqlite(writers, "BEGIN IMMEDIATE", synchronous)
+            return cls(readers, writers)
+        engine = create_async_engine(
+            url,
+            echo=echo,
+            pool_size=10,
+            max_overflow=10,
+            pool_timeout=POOL_TIMEOUT_SECONDS,
+            pool_pre_ping=True,
+            connect_args={"command_timeout": STATEMENT_TIMEOUT_SECONDS},
+        )
+        return cls(engine, engine)
+
+    @property
+    def dialect(self) -> str:
+        """Return ``sqlite`` or ``postgresql``."""
+        return self._readers.dialect.name
+
+    def session(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Open a session to read; what is written in it is dropped.
+
+        Raises:
+            DatabaseFailure: DATABASE_ERROR.
+        """
+        return self._open(self._readers, commit=False)
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Open a session that commits when the block ends and rolls back when it raises.
+
+        The block runs once. What must be repeated after a deadlock or a lost connection goes to :meth:`run`.
+
+        Raises:
+            DatabaseFailure: DATABASE_ERROR.
+            ValidationFailed: VALIDATION_ERROR naming a violated constraint (O11).
+        """
+        return self._open(self._writers, commit=True)
+
+    async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Run ``work`` in a transaction; after a transient failure run it again, up to three times (O14).
+
+        ``work`` must do nothing but talk to its session: it may run more than once.
+        """
+        return await self._retried(work, self.transaction)
+
+    async def read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Run a query in a reading session; a transient failure or timeout is retried (O13, O15)."""
+        return await self._retried(work, self.session)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._readers.dispose()
+        if self._writers is not self._readers:
+            await self._writers.dispose()
+
+    @asynccontextmanager
+    async def _open(self, engine: AsyncEngine, *, commit: bool) -> AsyncIterator[AsyncSession]:
+        try:
+            async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session:
+                yield session
+                if commit:
+                    await session.commit()
+        except AppError:
+            raise
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise _translate(error) from error
+
+    async def _retried(
+        self,
+        work: Callable[[AsyncSession], Awaitable[T]],
+        opener: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+    ) -> T:
+        delay = FIRST_DELAY_SECONDS
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with opener() as session:
+                    return await work(session)
+            except DatabaseFailure as failure:
+                if attempt == ATTEMPTS or not is_transient(failure.__cause__):
+                    raise
+                log.warning("database_retry", attempt=attempt, error=repr(failure.__cause__))
+            # Jitter keeps two transactions that deadlocked from meeting again.
+            await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311
+            delay *= 4
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Tell whether a failed statement or connection is worth another try (O13, O14)."""
+    if isinstance(error, PoolTimeout | ConnectionError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _TRANSIENT_STATES:
+        return True
+    text = str(error.orig).lower()
+    return isinstance(error, OperationalError | InterfaceError) and any(
+        part in text for part in _TRANSIENT_TEXT
+    )
+
+
+def constraint_of(error: IntegrityError) -> str:
+    """Name the violated constraint or columns, as far as the driver says."""
+    named = getattr(getattr(error.orig, "__cause__", None), "constraint_name", None)
+    if named:
+        return str(named)
+    return str(error.orig).rpartition("failed: ")[2][:200]
+
+
+def _translate(error: BaseException) -> AppError:
+    if isinstance(error, IntegrityError):
+        # O16: a violation that no service expected; statement and values stay in the log.
+        log.error("database_integrity", statement=error.statement, constraint=constraint_of(error))
+        return ValidationFailed(
+            "A rule of the database refuses this.", details={"constraint": constraint_of(error)}
+        )
+    log.error("database_failure", error=repr(error))
+    return DatabaseFailure()
+
+
+def prepare_sqlite(engine: AsyncEngine, begin: str, synchronous: Synchronous) -> None:
+    """Set the pragmas of every connection of ``engine``, and the statement that opens its transactions."""
+
+    def on_connect(connection: Any, _record: object) -> None:
+        # The driver's own implicit BEGIN is switched off: ours decides when the lock is taken.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={synchronous}")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.close()
+
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", on_connect)
+    event.listen(engine.sync_engine, "begin", on_begin)

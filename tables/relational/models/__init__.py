@@ -1,0 +1,51 @@
+"""The relational models, one module a subject. They stay behind the services: nothing above sees a row."""
+
+from tables.relational.models.accounts import (
+    KEY_ALGORITHMS,
+    ROLES,
+    ActorKeyRow,
+    DidDocumentRow,
+    RefreshTokenRow,
+    SessionRow,
+    UserRow,
+)
+from tables.relational.models.base import Base, UtcDateTime, moment, seconds, seconds_or_none
+from tables.relational.models.interactions import CommentRow, LikeRow, RelationEventRow, SaveRow, ShareRow
+from tables.relational.models.records import ObjectRemovalRow, OutboxRow, TombstoneRow
+from tables.relational.models.videos import (
+    CONTENT_TYPES,
+    PROVIDERS,
+    EncodingJobRow,
+    UploadSessionRow,
+    VideoAssetRow,
+    VideoRow,
+)
+
+__all__ = [
+    "CONTENT_TYPES",
+    "KEY_ALGORITHMS",
+    "PROVIDERS",
+    "ROLES",
+    "ActorKeyRow",
+    "Base",
+    "CommentRow",
+    "DidDocumentRow",
+    "EncodingJobRow",
+    "LikeRow",
+    "ObjectRemovalRow",
+    "OutboxRow",
+    "RefreshTokenRow",
+    "RelationEventRow",
+    "SaveRow",
+    "SessionRow",
+    "ShareRow",
+    "TombstoneRow",
+    "UploadSessionRow",
+    "UserRow",
+    "UtcDateTime",
+    "VideoAssetRow",
+    "VideoRow",
+    "moment",
+    "seconds",
+    "seconds_or_none",
+]
