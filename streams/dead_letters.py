@@ -1,0 +1,113 @@
+"""Where poison records go: a topic beside the one they came from, to look at and to replay (O20, O39)."""
+
+import base64
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+
+from streams.log import LogWriter, Outgoing
+from streams.topics import DEAD_SUFFIX
+from tables.errors import AppError
+from tables.records import Record
+
+log = structlog.get_logger(__name__)
+MESSAGE_LIMIT = 500
+
+
+class DeadLetter(Record, frozen=True, kw_only=True):
+    """One record that could not be handled, with why and where it stood.
+
+    ``value`` is the original value in base64, since it may be anything.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: str
+    code: str
+    message: str
+    at: float
+    agent: str = ""
+
+    @property
+    def original(self) -> bytes:
+        """The value as it stood on its topic."""
+        return base64.b64decode(self.value)
+
+
+def code_of(error: BaseException) -> str:
+    """Return the stable code of an error.
+
+    >>> code_of(msgspec.ValidationError("bad"))
+    'UNDECODABLE_RECORD'
+    >>> code_of(KeyError("x"))
+    'INTERNAL_ERROR'
+    """
+    if isinstance(error, AppError):
+        return error.code
+    if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
+        return "UNDECODABLE_RECORD"
+    return "INTERNAL_ERROR"
+
+
+class DeadLetters:
+    """Sends poison records to their dead-letter topics, and counts them."""
+
+    def __init__(
+        self,
+        writer: LogWriter,
+        *,
+        clock: Callable[[], float] = time.time,
+        counted: Callable[[str, str], None] = lambda topic, code: None,
+    ) -> None:
+        """Args: the log to write to, and ``counted(topic, code)`` for the metrics."""
+        self._writer = writer
+        self._clock = clock
+        self._counted = counted
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Append the letters; durable when it returns."""
+        if not letters:
+            return
+        await self._writer.publish(
+            [
+                Outgoing(letter.topic + DEAD_SUFFIX, letter.key, msgspec.json.encode(letter))
+                for letter in letters
+            ]
+        )
+        for letter in letters:
+            self._counted(letter.topic, letter.code)
+            log.error(
+                "dead_letter",
+                topic=letter.topic,
+                partition=letter.partition,
+                offset=letter.offset,
+                code=letter.code,
+                message=letter.message,
+                agent=letter.agent,
+            )
+
+    def letter(
+        self,
+        place: tuple[str, int, int],
+        key: bytes | str | None,
+        value: bytes,
+        error: BaseException,
+        agent: str,
+    ) -> DeadLetter:
+        """Describe one poison record; ``place`` is its topic, partition and offset."""
+        topic, partition, offset = place
+        return DeadLetter(
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            key=key.decode("utf-8", "replace") if isinstance(key, bytes) else (key or ""),
+            value=base64.b64encode(value).decode(),
+            code=code_of(error),
+            message=str(error)[:MESSAGE_LIMIT],
+            at=self._clock(),
+            agent=agent,
+        )

@@ -1,0 +1,69 @@
+"""Slice, fold, guarded write: the one way an agent changes a table (DESIGN section 6, invariant 1).
+
+The touched rows are copied, a pure function folds the slice into the copies, and outputs and changelog
+leave together; only then does the table show the new rows. So a failure changes nothing, and a reader
+never sees what a crash could take back.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from streams.log import LogWriter, Outgoing
+
+StateT = TypeVar("StateT")
+
+
+@dataclass(frozen=True)
+class Folded(Generic[StateT]):
+    """What a fold decided: rows to write (None deletes one) and records to send."""
+
+    rows: Mapping[str, StateT | None]
+    outputs: Sequence[Outgoing] = ()
+
+
+@dataclass(frozen=True)
+class Fold(Generic[StateT]):
+    """A table with the log it is written through. Folds of one table never overlap.
+
+    ``copy`` returns a row that may be changed in place; rows that are frozen need none.
+    """
+
+    table: Any
+    writer: LogWriter
+    copy: Callable[[StateT], StateT] = lambda row: row
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def apply(
+        self,
+        partition: int,
+        keys: Iterable[str],
+        fold: Callable[[dict[str, StateT]], Folded[StateT]],
+    ) -> Folded[StateT]:
+        """Fold into copies of the rows of ``keys``, then write outputs, changelog and rows.
+
+        Args:
+            partition: partition of the source slice, which is the table's too.
+            keys: keys that the slice touches; those without a row are left out of what ``fold`` gets.
+            fold: pure; may change the copies that it gets.
+
+        Returns:
+            What the fold decided, once it is durable.
+
+        Raises:
+            PublishFailure: the log did not take it (PUBLISH_ERROR); nothing has changed.
+        """
+        async with self.lock:
+            states = {}
+            for key in set(keys):
+                row = self.table.get(key)
+                if row is not None:
+                    states[key] = self.copy(row)
+            folded = fold(states)
+            if folded.rows or folded.outputs:
+                await self.writer.commit(
+                    outputs=folded.outputs,
+                    writes=[(self.table, partition, folded.rows)] if folded.rows else [],
+                )
+            return folded

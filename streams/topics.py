@@ -1,0 +1,88 @@
+"""Every topic, declared once, with its explicit name (DESIGN section 4, Z12).
+
+Names never follow a module path: a rename would lose what a topic holds. A test snapshots them.
+"""
+
+from dataclasses import dataclass
+
+from tables.records import (
+    CatalogueChange,
+    ContentFact,
+    EngagementDelta,
+    EngagementEvent,
+    MediaJob,
+    MediaResult,
+    Notification,
+    Record,
+    UserFact,
+    VideoUploaded,
+)
+
+DAY_SECONDS = 86400.0
+DEAD_SUFFIX = ".dead"
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """One topic: its name, what it carries and for how long.
+
+    Attributes:
+        name: explicit, stable.
+        record: type of every value.
+        keyed_by: what the key is, for readers.
+        sliced: whether agents get whole partition slices (hot topics) or single events (long work).
+        retention_seconds: how long records are kept; None keeps the newest of each key for ever.
+    """
+
+    name: str
+    record: type[Record]
+    keyed_by: str
+    sliced: bool = True
+    retention_seconds: float | None = 30 * DAY_SECONDS
+
+    @property
+    def dead(self) -> str:
+        """The topic that takes its poison records."""
+        return self.name + DEAD_SUFFIX
+
+
+VIDEO_UPLOADED = TopicSpec("video.uploaded", VideoUploaded, "video id")
+MEDIA_JOBS = TopicSpec("media.jobs", MediaJob, "video id", sliced=False)
+MEDIA_RESULTS = TopicSpec("media.results", MediaResult, "video id", retention_seconds=7 * DAY_SECONDS)
+ENGAGEMENT_EVENTS = TopicSpec(
+    "events.engagement", EngagementEvent, "user id", retention_seconds=31 * DAY_SECONDS
+)
+ENGAGEMENT_DELTAS = TopicSpec(
+    "engagement.deltas", EngagementDelta, "content id", retention_seconds=7 * DAY_SECONDS
+)
+USER_EVENTS = TopicSpec("events.user", UserFact, "user id")
+CONTENT_EVENTS = TopicSpec("events.content", ContentFact, "video id", sliced=False)
+CATALOGUE_CHANGES = TopicSpec(
+    "catalogue.changes", CatalogueChange, "video id", retention_seconds=7 * DAY_SECONDS
+)
+NOTIFICATIONS = TopicSpec("notifications", Notification, "recipient id", retention_seconds=7 * DAY_SECONDS)
+
+TOPICS: tuple[TopicSpec, ...] = (
+    VIDEO_UPLOADED,
+    MEDIA_JOBS,
+    MEDIA_RESULTS,
+    ENGAGEMENT_EVENTS,
+    ENGAGEMENT_DELTAS,
+    USER_EVENTS,
+    CONTENT_EVENTS,
+    CATALOGUE_CHANGES,
+    NOTIFICATIONS,
+)
+DEAD_RETENTION_SECONDS = 90 * DAY_SECONDS
+
+
+def spec(name: str) -> TopicSpec:
+    """Return the topic of that name.
+
+    >>> spec("events.engagement").keyed_by
+    'user id'
+
+    Raises:
+        KeyError: no topic has this name.
+    """
+    return {topic.name: topic for topic in TOPICS}[name]

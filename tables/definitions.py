@@ -1,0 +1,77 @@
+"""Every changelog-backed table, declared once, with its explicit name (DESIGN section 4, Z4).
+
+A table's changelog is named after it, so a rename loses its state. A test snapshots the names.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from tables.records import Card
+from tables.reducers.engagement import VideoEngagement, WatchHistory
+from tables.reducers.preferences import UserPreference
+
+
+class CatalogueEntry(msgspec.Struct):
+    """Table ``catalogue``: a playable video's card and the outbox sequence that it came with."""
+
+    card: Card
+    seq: int = 0
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One table: its name, what a row is, and what analysts should know of it.
+
+    Attributes:
+        name: explicit, stable.
+        value: type of every value.
+        keyed_by: what the key is.
+        source: topic whose events it folds.
+        everywhere: whether every worker holds all of it.
+        help: one line for the catalogue of tables.
+        personal: whether rows describe one person, so that only their owner and analysts may read them.
+    """
+
+    name: str
+    value: type[msgspec.Struct]
+    keyed_by: str
+    source: str
+    help: str
+    everywhere: bool = False
+    personal: bool = False
+
+
+VIDEO_ENGAGEMENT = TableSpec(
+    "video_engagement",
+    VideoEngagement,
+    "content id",
+    "engagement.deltas",
+    "Counters of one video, local and federated apart, with hourly buckets and a decayed sum.",
+)
+WATCH_HISTORY = TableSpec(
+    "watch_history",
+    WatchHistory,
+    "user id",
+    "events.engagement",
+    "What one user watched: best fraction, seconds and last time per video, newest 500.",
+    personal=True,
+)
+USER_PREFERENCE = TableSpec(
+    "user_preference",
+    UserPreference,
+    "user id",
+    "events.engagement",
+    "One user's taste: sum vector, recent positives, creators and tags.",
+    personal=True,
+)
+CATALOGUE = TableSpec(
+    "catalogue",
+    CatalogueEntry,
+    "video id",
+    "catalogue.changes",
+    "Card and embedding of every playable video.",
+    everywhere=True,
+)
+
+TABLES: tuple[TableSpec, ...] = (VIDEO_ENGAGEMENT, WATCH_HISTORY, USER_PREFERENCE, CATALOGUE)
