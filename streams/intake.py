@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from social.principal import Principal
 from streams.log import LogWriter, Outgoing
 from streams.topics import ENGAGEMENT_EVENTS
 from tables.errors import AppError, ContentNotFound, ValidationFailed
@@ -111,11 +112,11 @@ class EngagementIntake:
         self._clock = clock
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def submit(self, user_id: str, raw: Sequence[Mapping[str, Any]]) -> IntakeResult:
+    async def submit(self, principal: Principal, raw: Sequence[Any]) -> IntakeResult:
         """Take one user's events in order.
 
         Args:
-            user_id: the bearer's.
+            principal: the bearer.
             raw: events as the client sent them, at most 1,000 (INTERFACE, Engagement).
 
         Returns:
@@ -129,6 +130,7 @@ class EngagementIntake:
             raise ValidationFailed(
                 f"At most {MAX_BATCH} events at once.", details={"field": "events", "limit": MAX_BATCH}
             )
+        user_id = principal.user_id
         lock = self._locks.setdefault(user_id, asyncio.Lock())
         try:
             async with lock:  # one at a time per user: order of arrival, and no race between two same ids
@@ -137,7 +139,7 @@ class EngagementIntake:
             if not lock.locked() and not getattr(lock, "_waiters", None):
                 self._locks.pop(user_id, None)
 
-    async def _take(self, user_id: str, raw: Sequence[Mapping[str, Any]]) -> IntakeResult:
+    async def _take(self, user_id: str, raw: Sequence[Any]) -> IntakeResult:
         result = IntakeResult()
         fresh: dict[bytes, EngagementEvent] = {}
         videos: dict[str, WatchedVideo | None] = {}

@@ -19,6 +19,7 @@ from tables.records import (
 )
 
 DAY_SECONDS = 86400.0
+WEEK_SECONDS = 7 * DAY_SECONDS
 DEAD_SUFFIX = ".dead"
 
 
@@ -48,19 +49,19 @@ class TopicSpec:
 
 VIDEO_UPLOADED = TopicSpec("video.uploaded", VideoUploaded, "video id")
 MEDIA_JOBS = TopicSpec("media.jobs", MediaJob, "video id", sliced=False)
-MEDIA_RESULTS = TopicSpec("media.results", MediaResult, "video id", retention_seconds=7 * DAY_SECONDS)
+MEDIA_RESULTS = TopicSpec("media.results", MediaResult, "video id", retention_seconds=WEEK_SECONDS)
 ENGAGEMENT_EVENTS = TopicSpec(
     "events.engagement", EngagementEvent, "user id", retention_seconds=31 * DAY_SECONDS
 )
 ENGAGEMENT_DELTAS = TopicSpec(
-    "engagement.deltas", EngagementDelta, "content id", retention_seconds=7 * DAY_SECONDS
+    "engagement.deltas", EngagementDelta, "content id", retention_seconds=WEEK_SECONDS
 )
 USER_EVENTS = TopicSpec("events.user", UserFact, "user id")
 CONTENT_EVENTS = TopicSpec("events.content", ContentFact, "video id", sliced=False)
 CATALOGUE_CHANGES = TopicSpec(
-    "catalogue.changes", CatalogueChange, "video id", retention_seconds=7 * DAY_SECONDS
+    "catalogue.changes", CatalogueChange, "video id", retention_seconds=WEEK_SECONDS
 )
-NOTIFICATIONS = TopicSpec("notifications", Notification, "recipient id", retention_seconds=7 * DAY_SECONDS)
+NOTIFICATIONS = TopicSpec("notifications", Notification, "recipient id", retention_seconds=WEEK_SECONDS)
 
 TOPICS: tuple[TopicSpec, ...] = (
     VIDEO_UPLOADED,
