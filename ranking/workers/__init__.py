@@ -1,0 +1,1 @@
+"""Child processes: index builds and embeddings, never in the server."""
