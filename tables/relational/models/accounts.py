@@ -44,7 +44,7 @@ class UserRow(Base):
 class ActorKeyRow(Base):
     """The key with which the server signs for an actor; the private half is wrapped by the master key (X42).
 
-    ``endorsement`` is the Ed25519 signature of the identity key over the public key's DER.
+    ``endorsement`` is the Ed25519 signature of the identity key over ``public_pem``.
     """
 
     __tablename__ = "actor_keys"
