@@ -1,0 +1,252 @@
+"""Run one encoding job: fetch, encode in a child, store, describe (B3, B36, B41, B49, B50)."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from media import layout
+from media.child import ChildCrashed, ChildError, Message, run_child
+from media.delivery import content_type
+from media.ladder import SELECTIONS
+from media.limits import ENCODE_CHILD, ChildLimits, SourceLimits
+from media.stores import ObjectStore
+from tables.errors import AppError, ContentNotFound
+from tables.records import Asset, MediaJob
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[float | None, str], Awaitable[None]]
+
+WORKER = "media.workers.encode"
+TRANSCODE_ERROR = "TRANSCODE_ERROR"
+STORED_FROM = 95.0
+"""Percent at which the child is done; the rest is storing, measured in bytes."""
+PARALLEL_PUTS = 8
+GROWTH = 4
+"""Outputs of one job take at most this many times the source, plus the free space that is always kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSettings:
+    """How to encode.
+
+    ``preset`` is x264's; ``upscale`` false ends the ladder at the source (X14); ``exact_bitrate`` pads to
+    the exact rate (B22); ``dash`` adds the DASH set; ``min_free_bytes`` must stay free on the work disk.
+    """
+
+    preset: str = "veryfast"
+    upscale: bool = True
+    exact_bitrate: bool = False
+    dash: bool = True
+    min_free_bytes: int = 512 * 1024 * 1024
+    limits: ChildLimits = ENCODE_CHILD
+    source: SourceLimits = field(default_factory=SourceLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaOutcome:
+    """What a finished job made: the source's displayed size and length, and the stored assets."""
+
+    duration_seconds: float
+    width: int
+    height: int
+    assets: tuple[Asset, ...]
+
+
+class MediaError(Exception):
+    """A job failed: a code (O3 or TRANSCODE_ERROR), a reason for the owner, and whether to try again."""
+
+    def __init__(self, code: str, reason: str, *, retryable: bool) -> None:
+        """Keep what apply_failed records."""
+        self.code = code
+        self.reason = reason
+        self.retryable = retryable
+        super().__init__(f"{code}: {reason}")
+
+
+async def run_job(
+    job: MediaJob, store: ObjectStore, workdir: Path, settings: MediaSettings, progress: Progress
+) -> MediaOutcome:
+    """Encode a stored source and store its outputs; a rerun overwrites only its own outputs (B41).
+
+    Args:
+        job: What to encode; ``ladder`` is a selection of ``media.ladder``.
+        store: Holds the source and takes the outputs.
+        workdir: Scratch space; the job's folder in it is always removed.
+        settings: How to encode.
+        progress: Awaited with percent (0..100, never falling) and stage.
+
+    Raises:
+        MediaError: With code, reason and whether a retry can help.
+    """
+    if job.ladder not in SELECTIONS:
+        raise MediaError(TRANSCODE_ERROR, f"There is no ladder named {job.ladder!r}.", retryable=False)
+    folder = workdir / f"{job.video_id}-{job.job_id}"
+    report = _Monotone(progress)
+    try:
+        await asyncio.to_thread(_fresh, folder)
+        await report(0.0, "probing")
+        source = await _local_source(job, store, folder)
+        await asyncio.to_thread(_check_space, folder, source, settings)
+        result = await _encode(job, source, folder, settings, _Relay(job, store, folder, report))
+        await _store(job, store, folder, result, report)
+    except AppError as error:
+        raise MediaError(error.code, error.message, retryable=error.status >= 500) from error
+    except OSError as error:
+        raise MediaError(
+            "STORAGE_ERROR", f"The work disk failed: {error.strerror}.", retryable=True
+        ) from error
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
+    return MediaOutcome(
+        result["duration_seconds"],
+        result["width"],
+        result["height"],
+        tuple(_asset(job.video_id, found) for found in result["assets"]),
+    )
+
+
+class _Monotone:
+    """Progress that never falls and repeats itself only for a new stage (B5, B49)."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._best = 0.0
+        self._stage = ""
+
+    async def __call__(self, percent: float | None, stage: str) -> None:
+        """Pass a step on when it says something new."""
+        reached = self._best if percent is None else max(self._best, min(100.0, percent))
+        if stage == self._stage and reached < self._best + 0.5:
+            return
+        self._best, self._stage = reached, stage
+        await self._progress(round(reached, 1), stage)
+
+
+@dataclass(slots=True)
+class _Relay:
+    """Takes the child's messages: progress is passed on, early pictures are stored at once (B30)."""
+
+    job: MediaJob
+    store: ObjectStore
+    folder: Path
+    report: _Monotone
+
+    async def __call__(self, message: Message) -> None:
+        """Handle one message of the child."""
+        if message["kind"] == "progress":
+            await self.report(message["percent"], message["stage"])
+        elif message["kind"] == "early":
+            for path in message["paths"]:
+                key = layout.prefix(self.job.video_id) + path
+                await self.store.put_file(key, self.folder / "out" / path, content_type=content_type(key))
+
+
+def _fresh(folder: Path) -> None:
+    """Start from an empty folder: an earlier attempt may have been killed in the middle."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "out").mkdir(parents=True)
+
+
+async def _local_source(job: MediaJob, store: ObjectStore, folder: Path) -> Path:
+    """Return the source as a local file; it is only ever read."""
+    local = await asyncio.to_thread(store.local_path, job.source_key)
+    if local is not None:
+        return local
+    path = folder / "source"
+    try:
+        await store.fetch(job.source_key, path)
+    except ContentNotFound as error:
+        raise MediaError("CORRUPTED_FILE", "The source is not in the store.", retryable=False) from error
+    return path
+
+
+def _check_space(folder: Path, source: Path, settings: MediaSettings) -> None:
+    """Refuse to start what would fill the disk (B14)."""
+    free = shutil.disk_usage(folder).free
+    if free < settings.min_free_bytes + GROWTH * source.stat().st_size:
+        raise MediaError("STORAGE_ERROR", "There is not enough disk space to process this.", retryable=True)
+
+
+async def _encode(
+    job: MediaJob, source: Path, folder: Path, settings: MediaSettings, relay: _Relay
+) -> dict[str, Any]:
+    """Run the encode child and return its result."""
+    request = {
+        "path": str(source),
+        "out": str(folder / "out"),
+        "ladder": job.ladder,
+        "preset": settings.preset,
+        "upscale": settings.upscale,
+        "exact_bitrate": settings.exact_bitrate,
+        "dash": settings.dash,
+        "source": asdict(settings.source),
+    }
+    try:
+        return await run_child(WORKER, request, settings.limits, relay)
+    except ChildError as error:
+        if error.code != "UNEXPECTED":
+            raise MediaError(error.code, error.reason, retryable=error.retryable) from error
+        log.error("encode of %s failed unexpectedly: %s", job.video_id, error.details.get("traceback"))
+        raise MediaError(TRANSCODE_ERROR, "The video could not be converted.", retryable=True) from error
+    except ChildCrashed as error:
+        log.error("encode of %s ended with %s: %s", job.video_id, error.cause, error.stderr_tail)
+        reason = "Converting the video took too long."
+        if error.cause != "timeout":
+            reason = f"The converter ended unexpectedly ({error.cause})."
+        raise MediaError(TRANSCODE_ERROR, reason, retryable=error.cause != "timeout") from error
+
+
+async def _store(
+    job: MediaJob, store: ObjectStore, folder: Path, result: dict[str, Any], report: _Monotone
+) -> None:
+    """Store all outputs, media before the playlists that name it, the master last."""
+    out = folder / "out"
+    files = await asyncio.to_thread(_outputs, out)
+    total = sum(size for _, size in files) or 1
+    done = 0
+    await report(STORED_FROM, "storing")
+    for batch in _batches(files):
+        async with asyncio.TaskGroup() as group:
+            for name, _ in batch:
+                key = layout.prefix(job.video_id) + name
+                group.create_task(store.put_file(key, out / name, content_type=content_type(key), move=True))
+        done += sum(size for _, size in batch)
+        await report(STORED_FROM + (100 - STORED_FROM) * done / total, "storing")
+
+
+def _outputs(out: Path) -> list[tuple[str, int]]:
+    """Return names and sizes: media first, then rendition playlists and manifests, then the master."""
+    files = [path for path in out.rglob("*") if path.is_file()]
+    order = {".m3u8": 1, ".mpd": 1, ".vtt": 1}
+    files.sort(key=lambda p: (2 if p.name == "master.m3u8" else order.get(p.suffix, 0), str(p)))
+    return [(path.relative_to(out).as_posix(), path.stat().st_size) for path in files]
+
+
+def _batches(files: list[tuple[str, int]]) -> list[list[tuple[str, int]]]:
+    """Cut into groups stored together; a playlist never shares a group with media."""
+    batches: list[list[tuple[str, int]]] = []
+    previous = ""
+    for name, size in files:
+        kind = "master" if name.endswith("master.m3u8") else str(name.endswith((".m3u8", ".mpd", ".vtt")))
+        if not batches or kind != previous or len(batches[-1]) >= PARALLEL_PUTS:
+            batches.append([])
+        batches[-1].append((name, size))
+        previous = kind
+    return batches
+
+
+def _asset(video_id: str, found: dict[str, Any]) -> Asset:
+    return Asset(**(found | {"key": layout.prefix(video_id) + found["key"]}))
+
+
+def remove_leftovers(workdir: Path) -> int:
+    """Remove what killed jobs left in the scratch space; call at start-up, before any job runs."""
+    folders = [path for path in workdir.iterdir() if path.is_dir()] if workdir.is_dir() else []
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(folders)
