@@ -3,47 +3,16 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
 
 from tables.errors import RateLimitExceeded
 
 
-class LoginThrottle(Protocol):
-    """Decides whether another attempt may be made."""
-
-    def check(self, account: str, address: str) -> None:
-        """Refuse an attempt that comes too early.
-
-        Raises:
-            RateLimitExceeded: RATE_LIMIT_EXCEEDED with the seconds to wait.
-        """
-
-    def failed(self, account: str, address: str) -> None:
-        """Count a failure."""
-
-    def succeeded(self, account: str, address: str) -> None:
-        """Forget the failures of the account from this address."""
-
-
-class NoThrottle:
-    """Lets everything pass (``FREEWILL_RATE_LIMITS=off``)."""
-
-    def check(self, account: str, address: str) -> None:
-        """Allow."""
-
-    def failed(self, account: str, address: str) -> None:
-        """Forget at once."""
-
-    def succeeded(self, account: str, address: str) -> None:
-        """Nothing to forget."""
-
-
-class WindowThrottle:
+class LoginThrottle:
     """Counts failures in a fixed window after the first one, in memory, for a bounded number of keys.
 
     The limit of an account counts per address as well, so that a stranger cannot lock somebody out from
     afar: an account is closed for one address after ``per_account`` failures, and for all only after ten
-    times as many.
+    times as many. ``enabled=False`` lets everything pass (``FREEWILL_RATE_LIMITS=off``).
     """
 
     KEYS = 20_000
@@ -53,18 +22,26 @@ class WindowThrottle:
         self,
         clock: Callable[[], float],
         *,
+        enabled: bool = True,
         per_account: int = 10,
         per_address: int = 50,
         window_seconds: float = 300.0,
     ) -> None:
         self._clock = clock
+        self._enabled = enabled
         self._per_account = per_account
         self._per_address = per_address
         self._window = window_seconds
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def check(self, account: str, address: str) -> None:
-        """Refuse while a limit is reached."""
+        """Refuse while a limit is reached.
+
+        Raises:
+            RateLimitExceeded: RATE_LIMIT_EXCEEDED with the seconds to wait.
+        """
+        if not self._enabled:
+            return
         now = self._clock()
         for key, limit in self._limits(account, address):
             started, count = self._failures.get(key, (now, 0))
