@@ -1,4 +1,4 @@
-"""Every failure as one JSON shape (O1, O2, O34): ``{error: {code, message, details}, request_id, timestamp}``."""
+"""Every failure as one JSON shape: ``{error: {code, message, details}, request_id, timestamp}`` (O1)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

@@ -1,0 +1,157 @@
+"""What the front is built from, and the typed keys that carry it (DESIGN sections 7 and 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiohttp import web
+
+from web.hub import Hub
+from web.idempotency import IdempotencyStore
+from web.limits import DEFAULT_LIMITS, Limit, Limiter
+from web.metrics import Metrics
+from web.routes import RateClass, Route
+
+if TYPE_CHECKING:
+    # Only named here: the front runs with whatever it is given, and starts without loading them.
+    from media.policies import UploadPolicy
+    from media.probe import SourceInfo
+    from media.stores import ObjectStore
+    from media.urls import MediaSigner
+    from ranking.catalogue import Catalogue
+    from ranking.feed import FeedEngine
+    from social.accounts import Accounts
+    from social.interactions import Interactions
+    from social.videos import VideoService
+    from social.views import Principal
+    from tables.reading import Freshness, TableReader
+    from tables.reducers.engagement import VideoEngagement
+    from tables.reducers.preferences import UserPreference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """The settings that the front reads.
+
+    ``base_url`` is the public origin without a slash at its end; ``upload_dir`` holds form uploads while
+    they arrive; ``client_dir`` is the built browser client; ``trusted_proxies`` is the number of proxies
+    in front whose ``X-Forwarded-For`` entries are believed.
+    """
+
+    base_url: str
+    upload_dir: Path
+    client_dir: Path
+    cors_origins: tuple[str, ...] = ()
+    rate_limits: bool = True
+    limits: Mapping[RateClass, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
+    trusted_proxies: int = 0
+    max_json_bytes: int = 2 * 1024 * 1024  # a batch of 1,000 events is about 350 kB
+    heartbeat_seconds: float = 25.0
+    stream_idle_seconds: float = 15.0
+    shutdown_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the server can answer, and what it waits for (P38)."""
+
+    missing: tuple[str, ...] = ()
+    status: str = "starting"
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+
+class IntakeRejection(Protocol):
+    """One refused event of a batch."""
+
+    @property
+    def index(self) -> int:
+        """Its place in the batch."""
+
+    @property
+    def code(self) -> str:
+        """Its error code."""
+
+    @property
+    def message(self) -> str:
+        """What is wrong with it."""
+
+
+class IntakeResult(Protocol):
+    """What became of a batch of events."""
+
+    @property
+    def accepted(self) -> int:
+        """How many were new."""
+
+    @property
+    def duplicates(self) -> int:
+        """How many event ids were known."""
+
+    @property
+    def rejected(self) -> Sequence[IntakeRejection]:
+        """Which were refused."""
+
+
+class Intake(Protocol):
+    """Takes client events and answers when they are durable (F1, INTERFACE Engagement)."""
+
+    async def submit(self, user_id: str, raw: Sequence[Any]) -> IntakeResult:
+        """Validate each event, find duplicates, record the rest."""
+
+
+class FeedFeedback(Protocol):
+    """Takes what a viewer says about the feed (Y4)."""
+
+    async def feedback(self, user_id: str, target: Mapping[str, str], kind: str) -> None:
+        """Record "not_interested", "less" or "more" of a video, creator or tag."""
+
+    async def reset(self, user_id: str) -> None:
+        """Forget what the feed has learned about the viewer."""
+
+
+class Probe(Protocol):
+    """Looks into a stored file in a child process (A3, A5, A7)."""
+
+    async def __call__(self, path: Path, policy: UploadPolicy) -> SourceInfo:
+        """Return what the source is, or raise the O3 error that refuses it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """All services of the front; the composition root builds it."""
+
+    settings: WebSettings
+    clock: Callable[[], float]
+    readiness: Callable[[], Readiness]
+    accounts: Accounts
+    videos: VideoService
+    interactions: Interactions
+    store: ObjectStore
+    signer: MediaSigner
+    probe: Probe
+    catalogue: Catalogue
+    feeds: FeedEngine
+    preference: Callable[[str], UserPreference | None]
+    engagement: Callable[[str], VideoEngagement | None]
+    freshness: Callable[[str], Freshness]
+    intake: Intake
+    feedback: FeedFeedback
+    tables: TableReader
+    hub: Hub
+    metrics: Metrics
+    limiter: Limiter
+
+
+DEPS: web.AppKey[Deps] = web.AppKey("deps", Deps)
+ROUTES: web.AppKey[dict[web.AbstractRoute, Route]] = web.AppKey("routes", dict[web.AbstractRoute, Route])
+IDEMPOTENCY: web.AppKey[IdempotencyStore] = web.AppKey("idempotency", IdempotencyStore)
+PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal")
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)

@@ -1,0 +1,79 @@
+"""The bases of all request and answer models."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
+
+MAX_LIMIT = 100
+
+
+class Body(BaseModel):
+    """A JSON body: right types only, and no field that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Query(BaseModel):
+    """Query parameters: always text on the wire, unknown ones passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Answer(BaseModel):
+    """A JSON answer."""
+
+    model_config = ConfigDict(from_attributes=True, ser_json_timedelta="float")
+
+
+Time = Annotated[AwareDatetime, Field(description="RFC 3339, UTC.")]
+
+
+def _cut(value: Any) -> Any:
+    """Cut a page size to the maximum instead of refusing it (INTERFACE, Errors)."""
+    text = str(value)
+    return min(int(text), MAX_LIMIT) if text.isascii() and text.lstrip("-").isdigit() else value
+
+
+Limit = Annotated[int, BeforeValidator(_cut), Field(ge=1, le=MAX_LIMIT)]
+Cursor = Annotated[str | None, Field(max_length=4096, description="`next_cursor` of the page before.")]
+
+
+class Page(Query):
+    """Which page of a list."""
+
+    limit: Limit = 20
+    cursor: Cursor = None
+
+
+class Document(RootModel[dict[str, Any]]):
+    """A JSON object whose shape another standard fixes."""
+
+
+class ErrorBody(Answer):
+    """What is wrong."""
+
+    code: str = Field(description="Stable code, see the list of codes.")
+    message: str = Field(description="One sentence, safe to show.")
+    details: dict[str, Any] = Field(description="Such as `field`, `value`, `limit`.")
+
+
+class ErrorAnswer(Answer):
+    """Every error of every route (O1)."""
+
+    error: ErrorBody
+    request_id: str
+    timestamp: datetime
+
+
+def uuid_or(raised: type[Exception], value: str) -> str:
+    """Return the canonical form of a UUID; a path with anything else names nothing.
+
+    >>> uuid_or(ValidationFailed, "6F9619FF-8B86-D011-B42D-00C04FC964FF")
+    '6f9619ff-8b86-d011-b42d-00c04fc964ff'
+    """
+    try:
+        return str(UUID(value))
+    except ValueError:
+        raise raised() from None

@@ -1,0 +1,139 @@
+"""Events, interactions, counters (INTERFACE Engagement, F2, F8, H12, H13)."""
+
+from typing import Any
+
+from pydantic import Field, RootModel
+
+from tables.records import Action
+from web.schemas.base import Answer, Body, Time
+
+
+class ClientEvent(Body):
+    """One thing the caller did. ``event_id`` is the idempotency key; see ``rejected`` for what is wrong."""
+
+    event_id: str = Field(description="UUID.")
+    video_id: str
+    action: Action = Field(description="`watch_25%` and the like are accepted too.")
+    watch_seconds: float | None = None
+    bitrate: str | None = Field(None, description="Rung shown, such as 720p.")
+    device: str | None = Field(None, description="web, ios or android.")
+    occurred_at: Time | None = None
+
+
+class EventBatch(Body):
+    """Up to 1,000 events."""
+
+    events: list[ClientEvent] = Field(max_length=1000)
+
+
+class EventsRequest(RootModel[ClientEvent | EventBatch]):
+    """One event or a batch."""
+
+
+class RejectedEvent(Answer):
+    """An event of the batch that was refused."""
+
+    index: int
+    code: str
+    message: str
+
+
+class EventsAnswer(Answer):
+    """What became of the events; what is accepted survives a crash."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[RejectedEvent]
+
+
+class EngagementAnswer(Answer):
+    """Public counters of a video, from the table."""
+
+    video_id: str
+    views: int
+    likes: int
+    comments: int
+    shares: int
+    saves: int
+    completion_rate: float | None = Field(description="Mean over viewers, two decimals, null without views.")
+    as_of: Time
+
+
+class Audience(Answer):
+    """Who watches; empty when nobody said (X58)."""
+
+    top_countries: list[str] = Field(default_factory=list)
+    top_interests: list[str] = Field(default_factory=list)
+    age_distribution: dict[str, float] = Field(default_factory=dict)
+
+
+class AnalyticsAnswer(Answer):
+    """F8: what the owner may know."""
+
+    video_id: str
+    view_count: int
+    like_count: int
+    share_count: int
+    comment_count: int
+    save_count: int
+    completion_rate: float | None
+    avg_watch_seconds: float | None
+    trending_score: float
+    audience: Audience
+    as_of: Time
+
+
+class LikeAnswer(Answer):
+    """The relation after the call; calling twice is once (H3, X33)."""
+
+    video_id: str
+    liked: bool
+    like_count: int
+
+
+class SaveAnswer(Answer):
+    """The relation after the call."""
+
+    video_id: str
+    saved: bool
+    save_count: int
+
+
+class ShareRequest(Body):
+    """A share; the same event id is the same share."""
+
+    event_id: str | None = Field(None, description="UUID; one is made when it is missing.")
+
+
+class ShareAnswer(Answer):
+    """A recorded share."""
+
+    video_id: str
+    event_id: str
+    share_count: int
+    url: str
+
+
+class CommentRequest(Body):
+    """A comment (H4, H5)."""
+
+    text: str
+    parent_id: str | None = None
+
+
+class CommentAnswer(Answer):
+    """A comment."""
+
+    id: str
+    video_id: str
+    author: dict[str, Any]
+    text: str
+    parent_id: str | None = None
+    created_at: Time
+
+
+class CommentList(Answer):
+    """A page of comments."""
+
+    items: list[CommentAnswer]
+    next_cursor: str | None

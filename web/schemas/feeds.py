@@ -1,0 +1,97 @@
+"""Feeds (INTERFACE Feeds, E27, E29, Y4)."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from web.schemas.base import Answer, Body, Cursor, Limit, Page, Query, Time
+from web.schemas.videos import Creator, Playback, Thumbnails
+
+Profile = Literal["similarity", "video", "social", "hybrid", "blend", "chronological", "trending"]
+
+
+class FeedQuery(Page):
+    """Which feed: ``profile`` wins over ``algo`` (``ch`` is social, ``time`` chronological; E25)."""
+
+    profile: Profile | None = None
+    algo: Literal["ch", "time"] | None = None
+
+    def chosen(self) -> str:
+        """Return the profile in force; without either it is social (E25)."""
+        return self.profile or ("chronological" if self.algo == "time" else "social")
+
+
+class SimilarityQuery(Query):
+    """Document 000's feed."""
+
+    limit: Limit = 20
+    cursor: Cursor = None
+    profile: Profile = "similarity"
+
+
+class Signal(Answer):
+    """One number behind a place in the feed."""
+
+    value: float
+    weight: float
+
+
+class FeedItem(Answer):
+    """A playable video and why it is here."""
+
+    id: str
+    title: str
+    description: str
+    tags: list[str]
+    creator: Creator
+    duration_seconds: float
+    width: int
+    height: int
+    created_at: Time
+    thumbnails: Thumbnails
+    playback: Playback
+    view_count: int
+    like_count: int
+    comment_count: int
+    share_count: int
+    liked: bool
+    saved: bool
+    score: float
+    reason: str
+    signals: dict[str, Signal]
+
+
+class FeedAnswer(Answer):
+    """A page of a feed."""
+
+    items: list[FeedItem]
+    next_cursor: str | None
+    profile: str
+    degraded: bool = Field(description="Whether a fallback made this page (O33).")
+
+
+class SimilarityAnswer(Answer):
+    """Document 000's page."""
+
+    videos: list[FeedItem]
+    cursor: str | None
+
+
+class FeedbackRequest(Body):
+    """What the caller wants of the feed: about exactly one of video, creator, tag."""
+
+    video_id: str | None = None
+    creator_id: str | None = None
+    tag: str | None = Field(None, min_length=1, max_length=100)
+    kind: Literal["not_interested", "less", "more"]
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "FeedbackRequest":
+        if len(self.target()) != 1:
+            raise ValueError("name exactly one of video_id, creator_id, tag")
+        return self
+
+    def target(self) -> dict[str, str]:
+        """Return what it is about, as one name and its value."""
+        named = {"video_id": self.video_id, "creator_id": self.creator_id, "tag": self.tag}
+        return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,107 @@
+"""The front as something that is started and stopped: it listens before the tables are recovered."""
+
+import asyncio
+import time
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server
+
+from tables.errors import AppError, BadRequest
+from web import errors
+from web.app import create_app
+from web.keys import Deps
+from web.uploads import sweep
+
+log = structlog.get_logger("web.service")
+
+# Cookies and tokens are small; what is larger is an attack or a loop.
+MAX_HEADER_BYTES = 16 * 1024
+KEEPALIVE_SECONDS = 75.0
+
+
+class JsonRequestHandler(RequestHandler):
+    """Answers requests that are not even HTTP in the one error shape, with the connection closed (O2)."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Turn a parse failure into BAD_REQUEST; aiohttp's own text would show what was sent."""
+        if status >= 500:
+            log.error("request handling failed", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer is on its way already")
+        error = BadRequest("This is not an HTTP request that can be read.") if status < 500 else AppError()
+        response = errors.response(error, "-", time.time())
+        response.force_close()
+        return response
+
+
+class FrontServer(Server):
+    """Makes our request handlers."""
+
+    def __call__(self) -> RequestHandler:
+        """Make the handler of one connection."""
+        return JsonRequestHandler(self, loop=self._loop, **self._kwargs)
+
+
+class FrontRunner(web.AppRunner):
+    """Runs an application behind ``FrontServer``."""
+
+    async def _make_server(self) -> Server:
+        # aiohttp has no parameter for the class of its request handlers.
+        made = await super()._make_server()
+        return FrontServer(
+            made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs
+        )
+
+
+class WebService:
+    """The listening front of one process."""
+
+    def __init__(self, deps: Deps, host: str, port: int) -> None:
+        self._deps = deps
+        self._host, self._port = host, port
+        self._runner: FrontRunner | None = None
+
+    async def start(self) -> None:
+        """Listen; raises ``OSError`` that names the address when it is taken."""
+        await asyncio.to_thread(sweep, self._deps.settings.upload_dir)
+        self._runner = FrontRunner(
+            create_app(self._deps),
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            shutdown_timeout=self._deps.settings.shutdown_seconds,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port, reuse_address=True, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            reason = f"cannot listen on {self._host}:{self._port}: {error.strerror}"
+            raise OSError(error.errno, reason) from error
+        log.info("listening", host=self._host, port=self.port)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also when 0 was asked for."""
+        assert self._runner is not None
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop listening, close sockets, and give running requests ``shutdown_seconds``."""
+        if self._runner is None:
+            return
+        self._deps.hub.close_all()
+        runner, self._runner = self._runner, None
+        await runner.cleanup()

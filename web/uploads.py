@@ -1,0 +1,160 @@
+"""Form uploads, streamed part by part to a temporary file (A20, A58, N23)."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from aiohttp import BodyPartReader, MultipartReader, web
+
+from media.policies import POLICIES, SHORT, UploadPolicy, policy_named
+from tables.errors import FileTooLarge, UnsupportedMedia, ValidationFailed
+
+SUFFIX = ".part"
+# Written and hashed in a thread per block, so that a fast sender does not hold the loop.
+BLOCK_BYTES = 1024 * 1024
+# The longest field is a description of 2,000 characters, which may be refused but has to arrive.
+MAX_FIELD_BYTES = 64 * 1024
+MAX_PARTS = 64
+# Room for the other fields and the multipart headers, when a declared length is judged.
+FORM_OVERHEAD_BYTES = MAX_PARTS * MAX_FIELD_BYTES
+
+
+@dataclass(slots=True)
+class Form:
+    """A form that has arrived: the file lies at ``path`` until the block of ``receive`` ends."""
+
+    path: Path
+    size_bytes: int = 0
+    sha256: str = ""
+    filename: str = ""
+    has_file: bool = False
+    fields: dict[str, list[str]] = field(default_factory=dict)
+
+    def one(self, name: str, default: str = "") -> str:
+        """Return the last value of a field."""
+        return self.fields.get(name, [default])[-1]
+
+    def tags(self) -> list[str]:
+        """Return the tags: repeated, or with commas, ``tags`` or ``tags[]``."""
+        given = self.fields.get("tags", []) + self.fields.get("tags[]", [])
+        return [tag.strip() for value in given for tag in value.split(",") if tag.strip()]
+
+    def policy(self) -> UploadPolicy:
+        """Return the policy that was asked for, ``short`` without one (VALIDATION_ERROR)."""
+        return policy_named(self.one("policy") or SHORT.name)
+
+    def limit(self) -> int:
+        """Return the most bytes that can still be right: the policy may come after the file."""
+        if "policy" in self.fields:
+            return self.policy().max_bytes
+        return max(policy.max_bytes for policy in POLICIES.values())
+
+
+@asynccontextmanager
+async def receive(request: web.Request, folder: Path) -> AsyncIterator[Form]:
+    """Take in a multipart form; the temporary file is gone when the block ends, however it ends.
+
+    Raises:
+        UnsupportedMedia: not multipart/form-data (UNSUPPORTED_MEDIA).
+        FileTooLarge: more bytes than the policy allows, found while they arrive (FILE_TOO_LARGE).
+        ValidationFailed: no file, or a malformed form (VALIDATION_ERROR; ``details.field``).
+    """
+    if request.content_type != "multipart/form-data":
+        raise UnsupportedMedia(
+            details={"content_type": request.content_type, "supported": ["multipart/form-data"]}
+        )
+    form = Form(folder / f"{uuid4().hex}{SUFFIX}")
+    if (request.content_length or 0) > form.limit() + FORM_OVERHEAD_BYTES:
+        raise too_large(form.limit())
+    try:
+        await _read_parts(request, form)
+        yield form
+    finally:
+        await asyncio.to_thread(form.path.unlink, missing_ok=True)
+
+
+def too_large(limit: int) -> FileTooLarge:
+    """Return the refusal with the limit in bytes."""
+    return FileTooLarge(details={"field": "file", "limit": limit, "unit": "bytes"})
+
+
+async def _read_parts(request: web.Request, form: Form) -> None:
+    try:
+        reader = await request.multipart()
+        await _each_part(reader, form)
+    except (ValueError, AssertionError, RuntimeError, LookupError) as error:
+        # What aiohttp's reader raises for boundaries, headers and encodings that make no sense.
+        raise ValidationFailed("The form is malformed.", details={"field": "body"}) from error
+    if not form.has_file:
+        raise ValidationFailed("file: a file is required.", details={"field": "file"})
+    if form.size_bytes > form.policy().max_bytes:
+        raise too_large(form.policy().max_bytes)
+
+
+async def _each_part(reader: MultipartReader, form: Form) -> None:
+    count = 0
+    while (part := await reader.next()) is not None:
+        count += 1
+        if count > MAX_PARTS or not isinstance(part, BodyPartReader) or not part.name:
+            raise ValueError("too many parts, or one without a name")
+        if part.name == "file":
+            await _read_file(part, form)
+        else:
+            form.fields.setdefault(part.name, []).append(await _read_field(part, part.name))
+
+
+async def _read_field(part: BodyPartReader, name: str) -> str:
+    data = bytearray()
+    while chunk := await part.read_chunk(MAX_FIELD_BYTES):
+        data += chunk
+        if len(data) > MAX_FIELD_BYTES:
+            raise ValidationFailed(
+                f"{name}: too long.", details={"field": name, "limit": MAX_FIELD_BYTES, "unit": "bytes"}
+            )
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValidationFailed(f"{name}: not UTF-8.", details={"field": name}) from None
+
+
+async def _read_file(part: BodyPartReader, form: Form) -> None:
+    if form.has_file:
+        raise ValidationFailed("file: one file at a time.", details={"field": "file"})
+    form.has_file = True
+    form.filename = part.filename or ""
+    digest, limit, block = hashlib.sha256(), form.limit(), bytearray()
+    with await asyncio.to_thread(form.path.open, "xb") as out:
+        while chunk := await part.read_chunk(BLOCK_BYTES):
+            form.size_bytes += len(chunk)
+            if form.size_bytes > limit:
+                raise too_large(limit)
+            block += chunk
+            if len(block) >= BLOCK_BYTES:
+                await asyncio.to_thread(_store, out, digest, block)
+                block = bytearray()
+        await asyncio.to_thread(_store, out, digest, block)
+    form.sha256 = digest.hexdigest()
+
+
+def _store(out: BinaryIO, digest: "hashlib._Hash", block: bytearray) -> None:
+    out.write(block)
+    digest.update(block)
+
+
+def sweep(folder: Path, *, now: float | None = None, older_seconds: float = 0.0) -> int:
+    """Remove temporary files that a crash left behind; return how many.
+
+    At start nothing is arriving, so everything goes; later only what is older than a day can be stale.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    latest = (time.time() if now is None else now) - older_seconds
+    stale = [path for path in folder.glob(f"*{SUFFIX}") if path.stat().st_mtime <= latest]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
