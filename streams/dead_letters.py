@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
-from streams.log import LogWriter, Outgoing
+from streams.log.commit import LogWriter, Outgoing
 from streams.topics import DEAD_SUFFIX
 from tables.errors import AppError
 from tables.records import Record
 
 log = structlog.get_logger(__name__)
 MESSAGE_LIMIT = 500
+UNDECODABLE = "UNDECODABLE_RECORD"
+"""Code of a record that is not of its topic's type."""
 
 
 class DeadLetter(Record, frozen=True, kw_only=True):
@@ -41,16 +43,10 @@ class DeadLetter(Record, frozen=True, kw_only=True):
 def code_of(error: BaseException) -> str:
     """Return the stable code of an error.
 
-    >>> code_of(msgspec.ValidationError("bad"))
-    'UNDECODABLE_RECORD'
     >>> code_of(KeyError("x"))
     'INTERNAL_ERROR'
     """
-    if isinstance(error, AppError):
-        return error.code
-    if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
-        return "UNDECODABLE_RECORD"
-    return "INTERNAL_ERROR"
+    return error.code if isinstance(error, AppError) else AppError.code
 
 
 class DeadLetters:
@@ -95,19 +91,21 @@ class DeadLetters:
         place: tuple[str, int, int],
         key: bytes | str | None,
         value: bytes,
-        error: BaseException,
+        reason: tuple[str, str],
+        *,
         agent: str,
     ) -> DeadLetter:
-        """Describe one poison record; ``place`` is its topic, partition and offset."""
+        """Describe a poison record: ``place`` is topic, partition, offset, ``reason`` code and message."""
         topic, partition, offset = place
+        code, message = reason
         return DeadLetter(
             topic=topic,
             partition=partition,
             offset=offset,
             key=key.decode("utf-8", "replace") if isinstance(key, bytes) else (key or ""),
             value=base64.b64encode(value).decode(),
-            code=code_of(error),
-            message=str(error)[:MESSAGE_LIMIT],
+            code=code,
+            message=message[:MESSAGE_LIMIT],
             at=self._clock(),
             agent=agent,
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from streams.log import LogWriter, Outgoing
+from streams.log.commit import LogWriter, Outgoing
 
 StateT = TypeVar("StateT")
 

@@ -15,10 +15,11 @@ from uuid import UUID
 
 import msgspec
 
-from social.principal import Principal
-from streams.log import LogWriter, Outgoing
+from social.views import Principal
+from streams.log.commit import LogWriter, Outgoing
+from streams.log.errors import LogError
 from streams.topics import ENGAGEMENT_EVENTS
-from tables.errors import AppError, ContentNotFound, ValidationFailed
+from tables.errors import AppError, ContentNotFound, PublishFailure, ValidationFailed
 from tables.records import Action, EngagementEvent
 from tables.reducers.engagement import STEP_FRACTION, digest
 
@@ -169,9 +170,12 @@ class EngagementIntake:
         related = [event for event in fresh.values() if event.action in RELATIONS]
         streamed = [event for event in fresh.values() if event.action not in RELATIONS]
         if streamed:
-            await self._writer.publish(
-                [Outgoing(ENGAGEMENT_EVENTS.name, event.user_id, _encode(event)) for event in streamed]
-            )
+            try:
+                await self._writer.publish(
+                    [Outgoing(ENGAGEMENT_EVENTS.name, event.user_id, _encode(event)) for event in streamed]
+                )
+            except LogError as error:
+                raise PublishFailure(retry_after_seconds=1.0) from error
         if related:
             known = await self._relations.apply_client_events(user_id, related)
             result.duplicates += sum(known)

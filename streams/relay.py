@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from streams.log import LogWriter, Outgoing
+from streams.log.commit import LogWriter, Outgoing
 from tables.relational.engine import Database
 from tables.relational.outbox import delete, pending
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from streams.folding import Fold, Folded
-from streams.log import Slice
+from streams.log.slices import Slice
 from tables.definitions import CatalogueEntry
 from tables.records import Card, CatalogueChange
 

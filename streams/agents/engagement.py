@@ -5,7 +5,8 @@ from collections.abc import Callable
 import msgspec
 
 from streams.folding import Fold, Folded
-from streams.log import Outgoing, Slice
+from streams.log.commit import Outgoing
+from streams.log.slices import Slice
 from streams.topics import ENGAGEMENT_DELTAS
 from tables.records import Card, EngagementDelta, EngagementEvent, UserFact
 from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement, fold_history

@@ -7,12 +7,16 @@ to the dead letters and its neighbours go on.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
-from streams.dead_letters import DeadLetters
-from streams.log import Slice
+from streams.dead_letters import UNDECODABLE, DeadLetters, code_of
+from streams.log.errors import LogError
+from streams.log.slices import Poison, Received, Slice
 from tables.errors import Failure
 
 log = structlog.get_logger(__name__)
@@ -31,7 +35,8 @@ async def each_slice(
 ) -> None:
     """Handle every slice of a stream; what cannot be decoded or handled goes to the dead letters."""
     async for batch in stream:
-        await patiently(agent, lambda b=batch: _bury_poison(agent, b, dead_letters))  # type: ignore[misc]
+        if batch.poison:
+            await patiently(agent, partial(_bury_poison, agent, batch, dead_letters))
         if batch.records:
             await _handle(agent, batch, handle, dead_letters)
 
@@ -44,12 +49,48 @@ async def _handle(
     if error is None:
         return
     if len(batch.records) > 1:
-        for single in batch.split():
-            await _handle(agent, single, handle, dead_letters)
+        for position in range(len(batch.records)):
+            await _handle(agent, only(batch, position), handle, dead_letters)
         return
-    letter = dead_letters.letter(
-        (batch.topic, batch.partition, batch.offsets[0]), batch.keys[0], batch.raw(0), error, agent
+    value = msgspec.json.encode(batch.records[0])
+    place = (batch.topic, batch.partition, batch.offsets[0])
+    letter = dead_letters.letter(place, batch.keys[0], value, (code_of(error), str(error)), agent=agent)
+    await patiently(agent, lambda: dead_letters.bury([letter]))
+
+
+def only(batch: Slice[T], position: int) -> Slice[T]:
+    """Return a slice of the one record at ``position``."""
+    at = slice(position, position + 1)
+    return replace(
+        batch,
+        records=batch.records[at],
+        keys=batch.keys[at],
+        offsets=batch.offsets[at],
+        timestamps=batch.timestamps[at],
+        headers=batch.headers[at],
+        poison=[],
+        first_offset=batch.offsets[position],
+        last_offset=batch.offsets[position],
     )
+
+
+async def each_event(
+    agent: str,
+    item: Received[T],
+    handle: Callable[[T], Awaitable[None]],
+    dead_letters: DeadLetters,
+) -> None:
+    """Handle one event of a record topic; what cannot be decoded or handled goes to the dead letters."""
+    value = item.value
+    if isinstance(value, Poison):
+        raw, reason = value.value or b"", (UNDECODABLE, value.error)
+    else:
+        error = await attempt(agent, lambda: handle(value))
+        if error is None:
+            return
+        raw, reason = msgspec.json.encode(value), (code_of(error), str(error))
+    place = (item.topic, item.partition, item.offset)
+    letter = dead_letters.letter(place, item.key, raw, reason, agent=agent)
     await patiently(agent, lambda: dead_letters.bury([letter]))
 
 
@@ -57,7 +98,11 @@ async def _bury_poison(agent: str, batch: Slice[Any], dead_letters: DeadLetters)
     await dead_letters.bury(
         [
             dead_letters.letter(
-                (batch.topic, batch.partition, poison.offset), poison.key, poison.value, poison.error, agent
+                (batch.topic, batch.partition, poison.offset),
+                poison.key,
+                poison.value or b"",
+                (UNDECODABLE, poison.error),
+                agent=agent,
             )
             for poison in batch.poison
         ]
@@ -76,8 +121,8 @@ async def attempt(agent: str, work: Callable[[], Awaitable[None]]) -> Exception 
         try:
             await work()
             return None
-        except Failure as error:
-            log.warning("agent_waits_for_dependency", agent=agent, code=error.code, retry_in_seconds=pause)
+        except (Failure, LogError) as error:
+            log.warning("agent_waits", agent=agent, error=str(error), retry_in_seconds=pause)
         except Exception as error:
             failures += 1
             log.warning("agent_failed", agent=agent, failures=failures, exc_info=True)

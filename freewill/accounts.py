@@ -1,0 +1,35 @@
+"""Wires the account services from settings and keys."""
+
+from collections.abc import Callable
+
+from freewill.keyring import Keyring
+from freewill.settings import Settings
+from social.accounts import Accounts, AccountTools
+from social.guard import SessionGuard
+from social.keys import KeyMaker, MasterKey
+from social.passwords import Passwords
+from social.throttle import NoThrottle, WindowThrottle
+from social.tokens import AccessTokens
+from tables.relational.engine import Database
+
+
+def build_accounts(
+    settings: Settings, keyring: Keyring, database: Database, clock: Callable[[], float]
+) -> Accounts:
+    """Return the account service; closing it ends its threads."""
+    tools = AccountTools(
+        passwords=Passwords(),
+        keys=KeyMaker(MasterKey(keyring.master)),
+        tokens=AccessTokens(
+            keyring.tokens,
+            issuer=settings.public_url,
+            access_seconds=settings.access_token_seconds,
+            clock=clock,
+        ),
+        guard=SessionGuard(database, clock, access_seconds=settings.access_token_seconds),
+        throttle=WindowThrottle(clock) if settings.rate_limits == "on" else NoThrottle(),
+        clock=clock,
+    )
+    return Accounts(
+        database, tools, instance=settings.public_url, refresh_seconds=settings.refresh_token_seconds
+    )

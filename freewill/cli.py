@@ -1,0 +1,188 @@
+"""The command ``freewill``: serve an instance, look after it, look into it.
+
+Every command reads the same settings from the environment (INTERFACE, Process).
+"""
+
+import asyncio
+import sys
+from collections.abc import Container, Coroutine
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from freewill.settings import Settings
+from tables.errors import AppError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+users = typer.Typer(no_args_is_help=True, help="People of this instance.")
+config = typer.Typer(no_args_is_help=True, help="Settings in force.")
+dead = typer.Typer(no_args_is_help=True, help="Records that could not be handled.")
+app.add_typer(users, name="user")
+app.add_typer(config, name="config")
+app.add_typer(dead, name="dead-letters")
+out = Console()
+T = TypeVar("T")
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one line on stderr and exit code 1."""
+    try:
+        app()
+    except AppError as error:
+        _fail(f"{error.code}: {error.message}")
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"])
+            _fail(f"FREEWILL_{name.upper()}: {problem['msg']}")
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True).print(message, style="red", highlight=False)
+    sys.exit(1)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+@app.command()
+def serve() -> None:
+    """Serve the instance until it is stopped."""
+    from freewill.serving import serve_forever
+
+    sys.exit(serve_forever(Settings()))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from freewill.maintenance import migrate_database
+
+    before, after = _run(migrate_database(Settings()))
+    out.print(f"{before or 'empty'} -> {after}" if before != after else f"already at {after}")
+
+
+@users.command("create")
+def user_create(
+    name: str,
+    email: Annotated[str, typer.Option(help="E-mail address.")],
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")],
+    role: Annotated[str, typer.Option(help="user, creator, operator, analyst or service.")] = "user",
+) -> None:
+    """Create an account; the password comes from standard input, so that no process list shows it."""
+    from freewill.maintenance import create_user
+
+    if not password_stdin:
+        _fail("give --password-stdin and the password on standard input")
+    password = sys.stdin.readline().rstrip("\n")
+    user_id = _run(create_user(Settings(), name, email, password, role))
+    out.print(f"{name} ({role}) {user_id}", highlight=False)
+
+
+@users.command("role")
+def user_role(name: str, role: str) -> None:
+    """Give an account another role."""
+    from freewill.maintenance import set_role
+
+    _run(set_role(Settings(), name, role))
+    out.print(f"{name} is {role}", highlight=False)
+
+
+@config.command("show")
+def config_show() -> None:
+    """Print every setting as ``name = value``, secrets masked."""
+    for name, value in Settings().shown():
+        print(f"{name} = {value}")
+
+
+@app.command()
+def topics() -> None:
+    """List the topics of the log: partitions, records, bytes."""
+    from freewill.inspection import topic_rows
+
+    _print_table(
+        ["topic", "key", "partitions", "records", "end offsets"], _run(topic_rows(Settings())), right={2, 3}
+    )
+
+
+@app.command()
+def tables(
+    name: Annotated[str, typer.Argument(help="One table, to see its rows.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Rows to show.")] = 20,
+) -> None:
+    """List the stream tables, or the rows of one, as their changelogs hold them."""
+    from freewill.inspection import table_contents, table_rows
+
+    if name:
+        for line in _run(table_contents(Settings(), name, limit)):
+            print(line)
+        return
+    _print_table(["table", "key", "rows", "source", "what it is"], _run(table_rows(Settings())), right={2})
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation; exit code 1 when something is wrong."""
+    from freewill.doctor import Level, examine
+
+    findings = _run(examine(Settings()))
+    for finding in findings:
+        style = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}[finding.level]
+        out.print(f"[{style}]{finding.level.value:7}[/] {finding.subject}: {finding.text}", highlight=False)
+    sys.exit(any(finding.level is Level.ERROR for finding in findings))
+
+
+@app.command()
+def demo(
+    people: Annotated[int, typer.Option(min=2, max=50)] = 6,
+    clips: Annotated[int, typer.Option(min=1, max=100)] = 12,
+) -> None:
+    """Fill the running server with people, clips of clearly different kinds, follows and watching."""
+    from freewill.demo import seed
+
+    _run(seed(Settings(), people=people, clips=clips, console=out))
+
+
+@dead.command("list")
+def dead_list(
+    topic: Annotated[str, typer.Option(help="Only this topic's.")] = "",
+    code: Annotated[str, typer.Option(help="Only this code.")] = "",
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+) -> None:
+    """List the newest dead letters."""
+    from freewill.inspection import dead_letter_rows
+
+    rows = _run(dead_letter_rows(Settings(), topic=topic, code=code, limit=limit))
+    _print_table(["id", "at", "key", "code", "message"], rows)
+
+
+@dead.command("show")
+def dead_show(identity: Annotated[str, typer.Argument(help="TOPIC/PARTITION/OFFSET as listed.")]) -> None:
+    """Show one dead letter whole, its original value included."""
+    from freewill.inspection import dead_letter_text
+
+    print(_run(dead_letter_text(Settings(), identity)))
+
+
+@dead.command("replay")
+def dead_replay(identities: Annotated[list[str], typer.Argument(help="Ids as listed.")]) -> None:
+    """Send dead letters to their topics again, through the outbox of the running or next server."""
+    from freewill.inspection import replay_dead_letters
+
+    out.print(f"{_run(replay_dead_letters(Settings(), identities))} sent again")
+
+
+def _print_table(columns: list[str], rows: list[tuple[str, ...]], right: Container[int] = ()) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+
+
+if __name__ == "__main__":
+    main()

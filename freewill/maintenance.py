@@ -1,0 +1,49 @@
+"""What an operator does to an instance from the command line."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from freewill.accounts import build_accounts
+from freewill.keyring import open_keyring
+from freewill.settings import Settings
+from social.accounts import Accounts
+from tables.relational.engine import Database
+from tables.relational.migrate import current_revision, head_revision, migrate
+
+
+async def migrate_database(settings: Settings) -> tuple[str | None, str]:
+    """Bring the database to the newest schema (R5).
+
+    Returns:
+        The revision before (None for an empty database) and after.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    before = await current_revision(settings.relational_url)
+    await migrate(settings.relational_url)
+    return before, head_revision()
+
+
+@asynccontextmanager
+async def _accounts(settings: Settings) -> AsyncIterator[Accounts]:
+    await migrate_database(settings)
+    database = Database.open(settings.relational_url)
+    accounts = build_accounts(settings, open_keyring(settings.secrets_path), database, time.time)
+    try:
+        yield accounts
+    finally:
+        accounts.close()
+        await database.close()
+
+
+async def create_user(settings: Settings, name: str, email: str, password: str, role: str) -> str:
+    """Create an account with a role and return its id; errors are those of ``Accounts.register``."""
+    async with _accounts(settings) as accounts:
+        session = await accounts.register(name, email, password, role=role)
+        return session.user.id
+
+
+async def set_role(settings: Settings, name: str, role: str) -> None:
+    """Give an account another role; errors are those of ``Accounts.set_role``."""
+    async with _accounts(settings) as accounts:
+        await accounts.set_role(name, role)

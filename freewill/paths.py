@@ -1,0 +1,37 @@
+"""Where everything lies in the data folder."""
+
+from pathlib import Path
+
+from freewill.settings import Settings
+
+APP_ID = "freewill"
+"""Id of the stream application: part of its changelogs' names and of its group's, so it never changes."""
+
+
+def log_path(settings: Settings) -> Path:
+    """The embedded log."""
+    return settings.data_dir / "log" / "log.db"
+
+
+def objects_path(settings: Settings) -> Path:
+    """The local object store."""
+    return settings.data_dir / "objects"
+
+
+def uploads_path(settings: Settings) -> Path:
+    """Form uploads while they arrive."""
+    return settings.data_dir / "tmp" / "uploads"
+
+
+def work_path(settings: Settings) -> Path:
+    """Work folders of encodes."""
+    return settings.data_dir / "tmp" / "work"
+
+
+def changelog(table: str) -> str:
+    """Name of a table's changelog topic.
+
+    >>> changelog("video_engagement")
+    'freewill-video_engagement-changelog'
+    """
+    return f"{APP_ID}-{table}-changelog"
