@@ -1,0 +1,73 @@
+"""What the rest of the system is told of a video, each in the transaction of the change (C43, Z12)."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from social.videos.reading import load_card
+from tables.lifecycle import VideoStatus
+from tables.records import CatalogueChange, ContentFact, MediaJob, Notification
+from tables.relational.models import EncodingJobRow, VideoRow
+from tables.relational.outbox import enqueue, enqueue_numbered
+
+
+def tell_status(session: AsyncSession, video: VideoRow, at: float) -> None:
+    """Tell agents and the owner's sockets of the video's new status; READY is the fact ``video.ready``."""
+    ready = video.status == VideoStatus.READY
+    fact = ContentFact(
+        kind="video.ready" if ready else "video.status",
+        video_id=video.id,
+        owner_id=video.owner_id,
+        at=at,
+        status=video.status,
+        fail_code=video.fail_code,
+        fail_reason=video.fail_reason,
+    )
+    enqueue(session, "events.content", video.id, fact, at=at)
+    data: dict[str, object] = {"video_id": video.id, "status": str(video.status), "title": video.title}
+    if video.fail_code:
+        data |= {"fail_code": video.fail_code, "fail_reason": video.fail_reason}
+    notification = Notification(recipient_id=video.owner_id, event="video_status", data=data, at=at)
+    enqueue(session, "notifications", video.owner_id, notification, at=at)
+
+
+async def tell_card(session: AsyncSession, video_id: str, at: float) -> None:
+    """Send the video's card to the catalogue; flush the video's changes first."""
+    card = await load_card(session, video_id)
+    if card is not None:
+        await enqueue_numbered(
+            session,
+            "catalogue.changes",
+            video_id,
+            lambda seq: CatalogueChange(video_id=video_id, at=at, seq=seq, card=card),
+            at=at,
+        )
+
+
+async def tell_deleted(session: AsyncSession, video: VideoRow, at: float) -> None:
+    """Tell that a video is gone: the fact, and the tombstone of its card (C24)."""
+    video_id = video.id
+    fact = ContentFact(kind="video.deleted", video_id=video_id, owner_id=video.owner_id, at=at)
+    enqueue(session, "events.content", video_id, fact, at=at)
+    await enqueue_numbered(
+        session,
+        "catalogue.changes",
+        video_id,
+        lambda seq: CatalogueChange(video_id=video_id, at=at, seq=seq),
+        at=at,
+    )
+
+
+def media_job(job: EncodingJobRow, video: VideoRow) -> MediaJob:
+    """Return the record that asks for an encode (B2)."""
+    return MediaJob(
+        job_id=job.id,
+        video_id=video.id,
+        source_key=video.source_key or "",
+        ladder=job.ladder,
+        title=video.title,
+        attempt=job.attempts,
+    )
+
+
+def ask_encode(session: AsyncSession, job: EncodingJobRow, video: VideoRow, at: float) -> None:
+    """Put the encode on the media queue (B1)."""
+    enqueue(session, "media.jobs", video.id, media_job(job, video), at=at)

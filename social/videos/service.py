@@ -1,0 +1,305 @@
+"""The video service: the only writer of a video's status (C12, DESIGN invariant 4)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from social import paging
+from social.ids import canonical, new_id
+from social.videos import facts, processing, reading, uploads
+from social.videos.access import own_row
+from social.videos.metadata import VideoMetadata
+from social.videos.objects import ObjectKeeper, SourceStore, schedule, video_prefix, withdraw
+from social.videos.uploads import StoredUpload
+from social.views import EncodingJob, Page, Principal, UploadSession, Video
+from social.visibility import can_view, publicly_visible
+from tables.errors import (
+    AppError,
+    ContentAlreadyDeleted,
+    ContentNotFound,
+    InvalidStateTransition,
+    StorageFailure,
+    UserNotFound,
+    ValidationFailed,
+)
+from tables.lifecycle import JobStatus, VideoStatus
+from tables.records import Card, MediaJob, MediaResult, Notification, VideoUploaded
+from tables.relational.engine import Database
+from tables.relational.models import (
+    EncodingJobRow,
+    TombstoneRow,
+    UploadSessionRow,
+    UserRow,
+    VideoRow,
+    moment,
+)
+from tables.relational.outbox import enqueue
+
+DEFAULT_LADDER = "core"
+MAX_ATTEMPTS = 3  # automatic tries after the first (B9)
+EMBEDDING_STATES = ("pending", "ready", "failed")
+
+
+class VideoService:
+    """Videos from upload to deletion."""
+
+    def __init__(self, database: Database, store: SourceStore, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._objects = ObjectKeeper(database, store, clock)
+
+    async def create_from_upload(
+        self, owner: Principal, upload: StoredUpload, metadata: VideoMetadata
+    ) -> Video:
+        """Store a source and make it a video in UPLOADED, or leave neither object nor row (A19, A20, A46).
+
+        Raises:
+            StorageFailure: STORAGE_ERROR.
+            DatabaseFailure: DATABASE_ERROR.
+            UserNotFound: USER_NOT_FOUND when the owner's account is gone.
+        """
+        video_id = new_id()
+        key = f"{video_prefix(video_id)}source.{upload.extension}"
+        try:
+            await self._objects.put_source(video_id, key, upload.path, upload.mime)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._objects.discard(video_id))
+            raise
+        # Once the source is stored a client that hangs up stops nothing: half a commit is no state.
+        return await asyncio.shield(self._commit_upload(video_id, key, owner, upload, metadata))
+
+    async def enqueue_encoding(self, video_id: str, ladder: str = DEFAULT_LADDER) -> bool:
+        """Move UPLOADED to TRANSCODING and queue its one job; a second call changes nothing (B1, B8, C5)."""
+        now = self._clock()
+        return await self._database.run(
+            lambda session: processing.start_encoding(session, video_id, ladder, now)
+        )
+
+    async def apply_progress(self, result: MediaResult) -> Notification | None:
+        """Record progress; returns the owner's frame to push, None when it is not worth one (B5).
+
+        The frame is not in the outbox: progress that is lost is made up for by the next one.
+        """
+        now = self._clock()
+        return await self._database.run(lambda session: processing.progressed(session, result, now))
+
+    async def apply_completed(self, result: MediaResult) -> bool:
+        """Move TRANSCODING to READY with its assets; False when that changes nothing (C6, B8, X67).
+
+        Raises:
+            InvalidStateTransition: INVALID_STATE_TRANSITION when there are no assets.
+        """
+        now = self._clock()
+        changed = await self._database.run(lambda session: processing.completed(session, result, now))
+        if not changed:
+            await self._drop_orphans(result.video_id)
+        return changed
+
+    async def apply_failed(self, result: MediaResult) -> bool:
+        """Move TRANSCODING to FAILED with code and reason; False when that changes nothing (C7, X67)."""
+        now = self._clock()
+        changed = await self._database.run(lambda session: processing.failed(session, result, now))
+        if not changed:
+            await self._drop_orphans(result.video_id)
+        return changed
+
+    async def requeue_job(self, job_id: str, fail_code: str, fail_reason: str) -> bool:
+        """Queue a job again after a passing failure (B9); False when its tries are used up: then fail it."""
+        now, error = self._clock(), (fail_code, fail_reason)
+        return await self._database.run(
+            lambda session: processing.requeued(session, job_id, error, MAX_ATTEMPTS, now)
+        )
+
+    async def retry(self, video_id: str, caller: Principal) -> Video:
+        """Process a FAILED video again: owner and operators, source required (C48, B16, C9).
+
+        Raises:
+            ContentNotFound: CONTENT_NOT_FOUND.
+            NotContentOwner: NOT_CONTENT_OWNER.
+            InvalidStateTransition: INVALID_STATE_TRANSITION unless it is FAILED and its source is there.
+        """
+        row = await self._database.read(lambda session: own_row(session, video_id, caller))
+        if row.status == VideoStatus.FAILED and not await self._objects.has(row.source_key):
+            raise InvalidStateTransition(
+                "The source is gone; upload it again.",
+                details={"from": row.status, "to": str(VideoStatus.TRANSCODING), "reason": "no source"},
+            )
+        now = self._clock()
+
+        async def write(session: AsyncSession) -> Video:
+            video = await own_row(session, video_id, caller, lock=True)
+            await processing.retried(session, video, DEFAULT_LADDER, now)
+            await session.flush()
+            return (await reading.load(session, [video.id]))[video.id]
+
+        return await self._database.run(write)
+
+    async def delete(self, video_id: str, caller: Principal) -> None:
+        """Delete rows, then objects; a tombstone and the facts remain (C20, C23, C24, X35).
+
+        Raises:
+            ContentNotFound: CONTENT_NOT_FOUND, also the second time (X34).
+            NotContentOwner: NOT_CONTENT_OWNER.
+        """
+        now = self._clock()
+
+        async def write(session: AsyncSession) -> str:
+            row = await own_row(session, video_id, caller, lock=True)
+            await facts.tell_deleted(session, row, now)
+            session.add(TombstoneRow(id=row.id, kind="video", deleted_at=moment(now)))
+            await schedule(session, row.id, now)
+            await session.delete(row)
+            return row.id
+
+        try:
+            deleted = await self._database.run(write)
+        except ContentAlreadyDeleted:
+            raise ContentNotFound from None
+        # The note stays until the sweep has been here once more: an encode under way may still write.
+        await self._objects.discard(deleted)
+
+    async def get(self, video_id: str, viewer: Principal | None) -> Video:
+        """Return a video that the viewer may see (C17).
+
+        Raises:
+            ContentNotFound: CONTENT_NOT_FOUND when there is none, or none for this viewer (O7).
+        """
+        found = await self.get_many([video_id], viewer)
+        if not found:
+            raise ContentNotFound
+        return next(iter(found.values()))
+
+    async def get_many(self, video_ids: Sequence[str], viewer: Principal | None) -> dict[str, Video]:
+        """Return those of the videos that exist and that the viewer may see, by id."""
+        ids = [known for known in map(canonical, video_ids) if known]
+        videos = await self._database.read(lambda session: reading.load(session, ids))
+        return {video_id: video for video_id, video in videos.items() if can_view(viewer, video)}
+
+    async def list_own(
+        self, owner: Principal, status: str | None = None, cursor: str | None = None, limit: int = 20
+    ) -> Page[Video]:
+        """Return the owner's videos, newest first, of one status if named (C1, C18, C44).
+
+        Raises:
+            ValidationFailed: VALIDATION_ERROR for a bad status, cursor or limit.
+        """
+        condition = VideoRow.owner_id == owner.user_id
+        if status is not None:
+            if status not in set(VideoStatus):
+                raise ValidationFailed(
+                    "There is no such status.",
+                    details={"field": "status", "value": status, "allowed": list(VideoStatus)},
+                )
+            condition &= VideoRow.status == status
+        position, size = paging.decode(cursor), paging.clamp(limit)
+        return await self._database.read(
+            lambda session: reading.load_page(session, condition, position, size)
+        )
+
+    async def list_public(self, owner_id: str, cursor: str | None = None, limit: int = 20) -> Page[Video]:
+        """Return what the world may see of a user's videos, newest first (C44)."""
+        condition = (VideoRow.owner_id == owner_id) & publicly_visible()
+        position, size = paging.decode(cursor), paging.clamp(limit)
+        return await self._database.read(
+            lambda session: reading.load_page(session, condition, position, size)
+        )
+
+    async def encoding_job(self, video_id: str, viewer: Principal | None) -> EncodingJob | None:
+        """Return the newest encoding job of a video, None before there is one (B5).
+
+        Raises:
+            ContentNotFound: CONTENT_NOT_FOUND.
+        """
+        video = await self.get(video_id, viewer)
+        jobs = await self._database.read(lambda session: reading.latest_jobs(session, [video.id]))
+        return jobs.get(video.id)
+
+    async def upload_session(self, video_id: str, caller: Principal) -> UploadSession | None:
+        """Return how a video's source arrived; for its owner and operators."""
+
+        async def query(session: AsyncSession) -> UploadSessionRow | None:
+            row = await own_row(session, video_id, caller)
+            newest = select(UploadSessionRow).where(UploadSessionRow.video_id == row.id)
+            return (await session.scalars(newest.order_by(UploadSessionRow.created_at.desc()))).first()
+
+        row = await self._database.read(query)
+        return None if row is None else uploads.session_view(row)
+
+    async def record_embedding(
+        self, video_id: str, state: str, model_version: str, error: str | None = None
+    ) -> None:
+        """Note whether a video has an embedding, by which model, or why not; ``state`` as in the column."""
+        if state not in EMBEDDING_STATES:
+            raise ValueError(f"no embedding state {state!r}")
+
+        async def write(session: AsyncSession) -> None:
+            row = await session.get(VideoRow, video_id)
+            if row is not None:
+                row.embedding_state, row.embedding_model, row.embedding_error = state, model_version, error
+
+        await self._database.run(write)
+
+    async def card(self, video_id: str) -> Card | None:
+        """Return what ranking knows of a video, without its embedding; None unless it is READY."""
+        return await self._database.read(lambda session: reading.load_card(session, video_id))
+
+    async def unfinished_jobs(self) -> list[MediaJob]:
+        """Return the jobs that a restart finds queued or begun, oldest first."""
+
+        async def query(session: AsyncSession) -> list[MediaJob]:
+            rows = await session.execute(
+                select(EncodingJobRow, VideoRow)
+                .join(VideoRow, VideoRow.id == EncodingJobRow.video_id)
+                .where(EncodingJobRow.status.in_((JobStatus.QUEUED, JobStatus.PROCESSING)))
+                .where(VideoRow.status == VideoStatus.TRANSCODING)
+                .order_by(EncodingJobRow.created_at)
+            )
+            return [facts.media_job(job, video) for job, video in rows]
+
+        return await self._database.read(query)
+
+    async def sweep_objects(self, *, everything: bool = False) -> int:
+        """Remove objects that no video owns: at the start of the only process ``everything``, then by time.
+
+        Returns:
+            How many prefixes were settled.
+        """
+        return await self._objects.sweep(everything=everything)
+
+    async def _commit_upload(
+        self, video_id: str, key: str, owner: Principal, upload: StoredUpload, metadata: VideoMetadata
+    ) -> Video:
+        now = self._clock()
+
+        async def write(session: AsyncSession) -> Video:
+            if not await withdraw(session, video_id):
+                raise StorageFailure("Storing the file took too long.")
+            if await session.get(UserRow, owner.user_id) is None:
+                raise UserNotFound
+            session.add(uploads.video_row(video_id, key, owner, upload, metadata, now))
+            await session.flush()
+            session.add(uploads.session_row(video_id, owner, upload, now))
+            fact = VideoUploaded(
+                video_id=video_id,
+                owner_id=owner.user_id,
+                source_key=key,
+                size_bytes=upload.size_bytes,
+                mime=upload.mime,
+                policy=upload.policy,
+                at=now,
+            )
+            enqueue(session, "video.uploaded", video_id, fact, at=now)
+            return (await reading.load(session, [video_id]))[video_id]
+
+        try:
+            return await self._database.run(write)
+        except AppError:
+            await self._objects.discard(video_id)
+            raise
+
+    async def _drop_orphans(self, video_id: str) -> None:
+        """Remove what an encode wrote for a video that was deleted meanwhile."""
+        if canonical(video_id):
+            await self._objects.discard(video_id)
