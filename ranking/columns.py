@@ -36,6 +36,7 @@ ROW: Final = np.dtype(
         ("completion", "f4"),
         ("creator", "i4"),
         ("alive", "?"),
+        ("allowed", "?"),  # moderation lets it be shown
         ("public", "?"),
         ("followers", "?"),
         ("tags", "i4", (TAGS_PER_VIDEO,)),
@@ -83,8 +84,8 @@ class Columns:
         """Return a whole column, length ``size``."""
         return self._rows[field][: self.size]
 
-    def take(self, numbers: Numbers) -> NDArray[np.void]:
-        """Return a copy of some rows."""
+    def take(self, numbers: Numbers | slice) -> NDArray[np.void]:
+        """Return some rows: a copy for numbers, a view for a slice."""
         taken: NDArray[np.void] = self._rows[numbers]
         return taken
 
@@ -101,7 +102,7 @@ class Columns:
         row["created_at"], row["duration"] = card.created_at, card.duration_seconds
         row["quality"], row["creator"] = quality(card), self.creators.add(card.creator_id)
         allowed = card.moderation_status not in HIDDEN_MODERATION
-        row["alive"] = True
+        row["alive"], row["allowed"] = True, allowed
         row["public"] = allowed and card.visibility == "PUBLIC"
         row["followers"] = allowed and card.visibility == "FOLLOWERS_ONLY"
         row["tags"] = NO_TAG
