@@ -1,0 +1,144 @@
+"""Slices out: what an agent did with a slice, as one durable step (DESIGN section 6, invariant 1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+import rocksdict
+from faust.stores import memory, rocksdb
+from faust.types import TP
+
+from streams.log.records import Batch, Headers, TopicPartition
+from streams.log.store import EmbeddedLog
+from streams.log.tables import StructTable
+
+NO_HEADERS: Final[Headers] = ()
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One record to publish. ``partition`` None means: by key, with the producer's partitioner."""
+
+    topic: str
+    key: str | bytes
+    value: bytes
+    partition: int | None = None
+    headers: Headers = NO_HEADERS
+
+
+#: A table, the partition that its keys belong to, and new values; None deletes a key.
+TableWrite = tuple[StructTable, int, Mapping[str, Any]]
+
+
+class LogWriter(Protocol):
+    """What agents and the edge write through, on either transport.
+
+    Whatever the transport can do at once, the order is: outputs acknowledged, then changelog records
+    acknowledged, then table stores changed. The source offset follows by Faust's acknowledgement.
+    """
+
+    async def commit(self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()) -> None:
+        """Publish outputs and change tables; durable and visible when it returns."""
+
+    async def publish(self, outputs: Sequence[Outgoing]) -> None:
+        """Publish outside agents; durable when it returns."""
+
+
+class SliceCommitter:
+    """The embedded ``LogWriter``: outputs and changelog records are one atomic append."""
+
+    def __init__(self, app: Any, log: EmbeddedLog) -> None:
+        self._app = app
+        self._log = log
+
+    async def publish(self, outputs: Sequence[Outgoing]) -> None:
+        """Append records, all or nothing; durable when it returns.
+
+        Raises:
+            UnknownTopic: a topic was not declared; nothing was written.
+            LogWriteFailed: the disk refused; nothing was written.
+        """
+        if outputs:
+            await self._log.transact(list(self._batches(outputs).values()))
+
+    async def commit(self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()) -> None:
+        """Append outputs and the tables' changelog records at once, then change the table stores.
+
+        When it raises, neither the log nor any table has changed. When the process dies in between, the
+        changelog has it, and recovery brings the stores up.
+        """
+        batches = self._batches(outputs)
+        changes = [self._changelog(*write) for write in writes if write[2]]
+        appends = [*batches.values(), *(batch for _, batch in changes)]
+        if not appends:
+            return
+        bases = await self._log.transact(appends)
+        used = [write for write in writes if write[2]]
+        for (table, partition, values), (_, batch), base in zip(
+            used, changes, bases[len(batches) :], strict=True
+        ):
+            apply_writes(table, partition, values, batch, base + len(batch) - 1)
+
+    def _batches(self, outputs: Sequence[Outgoing]) -> dict[TopicPartition, Batch]:
+        batches: dict[TopicPartition, Batch] = {}
+        now = self._log.clock()
+        partition_of = self._log.partition_for
+        for item in outputs:
+            key = item.key.encode() if isinstance(item.key, str) else item.key
+            partition = item.partition if item.partition is not None else partition_of(item.topic, key)
+            place = (item.topic, partition)
+            batch = batches.get(place)
+            if batch is None:
+                batch = batches[place] = Batch(item.topic, partition, [], [], now)
+            if item.headers or batch.headers is not None:
+                if batch.headers is None:
+                    batch.headers = [()] * len(batch)
+                batch.headers.append(item.headers)
+            batch.keys.append(key)
+            batch.values.append(item.value)
+        return batches
+
+    def _changelog(
+        self, table: StructTable, partition: int, values: Mapping[str, Any]
+    ) -> tuple[StructTable, Batch]:
+        encode = table.codec.encode
+        return table, Batch(
+            table.changelog_topic.get_topic_name(),
+            partition,
+            [key.encode() for key in values],
+            [None if value is None else encode(value) for value in values.values()],
+            self._log.clock(),
+        )
+
+
+def apply_writes(
+    table: StructTable, partition: int, values: Mapping[str, Any], batch: Batch, last_offset: int
+) -> None:
+    """Change a table's store to what its changelog already says, up to ``last_offset``."""
+    store = table.data
+    if isinstance(store, memory.Store):
+        for key, value in values.items():
+            if value is None:
+                store.data.pop(key, None)
+                store._key_partition.pop(key, None)
+            else:
+                store.data[key] = value
+                store._key_partition[key] = partition
+        return
+    if not isinstance(store, rocksdb.Store):
+        raise TypeError(
+            f"table {table.name!r} is on {store.url}: only memory:// and rocksdb:// are written in slices"
+        )
+    database = store._db_for_partition(partition)
+    group = rocksdict.WriteBatch(raw_mode=True)
+    for key, value in zip(batch.keys, batch.values, strict=True):
+        if value is None:
+            group.delete(key)
+            store._key_index.pop(key, None)
+        else:
+            group.put(key, value)
+            store._key_index[key] = partition
+    # state and the changelog offset that it stands for go in together: recovery starts right after it
+    place = TP(table.changelog_topic.get_topic_name(), partition)
+    known = store.persisted_offset(place)
+    group.put(store.offset_key, str(max(last_offset, known if known is not None else -1)).encode())
+    database.write(group)

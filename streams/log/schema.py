@@ -1,0 +1,115 @@
+"""The SQLite file of the log: pragmas, tables, checks at open.
+
+One row of ``batch`` holds many records of one partition. Its id is the partition's number in the high
+bits and the last offset in the low 40, so a partition is one contiguous range of the primary key and the
+row that holds an offset is the first one at or after it: no second index, no sort.
+"""
+
+import sqlite3
+import uuid
+from pathlib import Path
+from typing import Final, Literal
+
+from streams.log.errors import LogCorrupt, LogError
+
+Fsync = Literal["commit", "os"]
+
+OFFSET_BITS: Final = 40
+OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
+FORMAT: Final = 1
+#: Files up to this size are checked whole at open (about 0.1 s); larger ones as they are read.
+QUICK_CHECK_BYTES: Final = 64 << 20
+
+_TABLES: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE topic (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL, policy BLOB NOT NULL
+);
+CREATE TABLE partition (
+    id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, number INTEGER NOT NULL,
+    start INTEGER NOT NULL DEFAULT 0, next INTEGER NOT NULL DEFAULT 0, clean INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (topic_id, number)
+);
+CREATE TABLE batch (
+    id INTEGER PRIMARY KEY, base INTEGER NOT NULL, records INTEGER NOT NULL,
+    newest REAL NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE committed (
+    groop TEXT NOT NULL, partition_id INTEGER NOT NULL, position INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (groop, partition_id)
+) WITHOUT ROWID;
+"""
+
+
+def row_id(partition_id: int, offset: int) -> int:
+    """Return the id of the row whose last record has this offset."""
+    return partition_id << OFFSET_BITS | offset
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a connection that any one thread at a time may use, without implicit transactions."""
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=30.0,
+        cached_statements=64,
+    )
+    connection.execute("PRAGMA cache_size=-8192")  # KiB; bounds what one connection keeps in memory
+    return connection
+
+
+def prepare(path: Path, fsync: Fsync) -> sqlite3.Connection:
+    """Open the file for writing, creating it when absent, and check it.
+
+    ``fsync="commit"`` is synchronous=FULL: SQLite fsyncs the WAL in every COMMIT, so what was acknowledged
+    survives power loss. ``"os"`` is synchronous=NORMAL: the WAL reaches the kernel in every COMMIT, so what
+    was acknowledged survives ``kill -9`` of the process, and only a power cut can take the newest away.
+
+    Raises:
+        LogCorrupt: this is not a log, or it is damaged.
+        LogError: it was written by a newer version.
+    """
+    try:
+        connection = connect(path)
+        connection.execute("PRAGMA page_size=8192")
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if fsync == 'commit' else 'NORMAL'}")
+        connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
+        if not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            _create(connection)
+        _check(connection, path)
+    except sqlite3.DatabaseError as exc:
+        raise LogCorrupt(f"{path}: {exc}; the file was left as it is") from exc
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.executescript("BEGIN IMMEDIATE;" + _TABLES)
+    connection.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+    connection.execute("INSERT INTO meta VALUES ('identity', ?)", (uuid.uuid4().hex,))
+    connection.execute("COMMIT")
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+    if found is None or not found[0].isdigit():
+        raise LogCorrupt(f"{path}: not a message log")
+    if int(found[0]) > FORMAT:
+        raise LogError(f"{path}: written in format {found[0]}, this version reads up to {FORMAT}")
+    if path.stat().st_size <= QUICK_CHECK_BYTES:
+        result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise LogCorrupt(f"{path}: {result}; the file was left as it is")
+    for identity, start, end in connection.execute("SELECT id, start, next FROM partition"):
+        low, high = row_id(identity, 0), row_id(identity, OFFSET_MASK)
+        last = connection.execute(
+            "SELECT max(id) FROM batch WHERE id BETWEEN ? AND ?", (low, high)
+        ).fetchone()[0]
+        # the newest record of a partition is never compacted, so its end is known twice
+        newest = start if last is None else (last & OFFSET_MASK) + 1
+        if newest != end:
+            raise LogCorrupt(f"{path}: partition {identity} ends at {newest}, but {end} was recorded")

@@ -1,0 +1,133 @@
+"""Faust tables whose values are msgspec structs and whose keys are plain strings.
+
+Keys are raw UTF-8 in the store and in the changelog, values are JSON of the struct. A value handed out by
+a memory store is the stored object itself: treat it as frozen.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar, cast
+
+import msgspec
+from faust.serializers.codecs import Codec
+from faust.stores import memory, rocksdb
+from faust.tables.globaltable import GlobalTable
+from faust.tables.table import Table
+
+from streams.log.partitioner import partition_for
+
+T = TypeVar("T")
+
+#: Bounds of one RocksDB database; there is one per table and partition, and Faust's defaults would let
+#: each take 192 MB of write buffers and 2 GB of cache.
+ROCKSDB_OPTIONS: Final[Mapping[str, int]] = {
+    "write_buffer_size": 2 << 20,
+    "max_write_buffer_number": 2,
+    "block_cache_size": 4 << 20,
+    "max_open_files": 64,
+}
+
+
+class StructCodec(Codec, Generic[T]):  # type: ignore[misc]
+    """JSON of one struct type, both ways; strict."""
+
+    def __init__(self, record_type: type[T], children: Any = None, **kwargs: Any) -> None:
+        super().__init__(children=children, **kwargs)
+        self.record_type = record_type
+        self.encode = msgspec.json.Encoder().encode
+        self.decode = msgspec.json.Decoder(record_type).decode
+
+    def _loads(self, s: bytes) -> T:
+        return self.decode(s)
+
+    def _dumps(self, s: T) -> bytes:
+        return self.encode(s)
+
+    def clone(self, *children: Any) -> "StructCodec[T]":
+        """Return a copy with further codecs behind it."""
+        return StructCodec(self.record_type, children=self.children + children)
+
+
+def struct_codec(record_type: type[T]) -> StructCodec[T]:
+    """Return the codec of a struct type, as Faust's ``value_serializer``."""
+    return StructCodec(record_type)
+
+
+class StructTable(Table):  # type: ignore[misc]
+    """A Faust table from ``str`` to one struct type."""
+
+    def __init__(self, app: Any, *, record_type: type[Any], **kwargs: Any) -> None:
+        self.record_type = record_type
+        self.codec: StructCodec[Any] = struct_codec(record_type)
+        super().__init__(app, key_type=str, **kwargs)
+
+    def _serializer_from_type(self, typ: Any) -> Any:
+        # called for the key type and for the value type (None: a struct is no faust model)
+        return "raw" if typ is str else self.codec
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what ``clone`` needs."""
+        known = {name: value for name, value in super().info().items() if name != "key_type"}
+        return {**known, "record_type": self.record_type}
+
+    def lookup(self, key: str) -> Any | None:
+        """Return the value of a key, None when there is none; anywhere, inside and outside agents."""
+        store = self.data
+        if isinstance(store, memory.Store):
+            return store.data.get(key)
+        if isinstance(store, rocksdb.Store):
+            raw_key = key.encode()
+            database = store._dbs.get(partition_for(raw_key, self.changelog_partitions))
+            value = database.get(raw_key) if database is not None else None
+            return None if value is None else self.codec.decode(value)
+        return self.get(key)
+
+    def scan(self) -> Iterator[tuple[str, Any]]:
+        """Iterate over all keys and values that this process holds.
+
+        On a memory store the table must not be written between two steps: take ``list(...)`` of it, or
+        finish without awaiting.
+        """
+        return cast(Iterator[tuple[str, Any]], iter(self.data.items()))
+
+    def count(self) -> int:
+        """Return how many keys this process holds (RocksDB counts them one by one)."""
+        return len(self.data)
+
+    @property
+    def changelog_partitions(self) -> int:
+        """Return the number of partitions, fixed for life."""
+        return int(self.partitions or self.app.conf.topic_partitions)
+
+
+class GlobalStructTable(StructTable, GlobalTable):  # type: ignore[misc]
+    """A struct table that every worker holds whole."""
+
+
+def declare_table(
+    app: Any,
+    name: str,
+    value_type: type[Any],
+    *,
+    partitions: int,
+    global_: bool = False,
+    help: str = "",
+    on_recover: Callable[[], Awaitable[None]] | None = None,
+) -> StructTable:
+    """Declare a table from ``str`` keys to ``value_type`` structs, before the app starts.
+
+    ``on_recover`` is awaited when its recovery completed, before any agent sees an event.
+    """
+    kind = GlobalStructTable if global_ else StructTable
+    options: dict[str, Any] = {"standby_buffer_size": 1, "is_global": True} if global_ else {}
+    table = kind(
+        app,
+        name=name,
+        record_type=value_type,
+        partitions=partitions,
+        help=help,
+        on_recover=on_recover,
+        options=dict(ROCKSDB_OPTIONS),
+        beacon=app.tables.beacon,
+        **options,
+    )
+    return cast(StructTable, app.tables.add(table))

@@ -1,0 +1,41 @@
+"""What the log knows of a topic: its policy, and its state for operators and analysts."""
+
+from typing import Final
+
+import msgspec
+
+DAY_SECONDS: Final = 86_400.0
+
+
+class TopicPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How old records leave a topic.
+
+    ``compact`` keeps the newest record of each key and drops tombstones after ``tombstone_grace_seconds``.
+    Otherwise records leave by age (``retention_seconds``) and by size of a partition (``retention_bytes``),
+    None meaning never. What a group has not committed yet stays, whatever its age, unless ``drop_unread``.
+    """
+
+    compact: bool = False
+    retention_seconds: float | None = None
+    retention_bytes: int | None = None
+    tombstone_grace_seconds: float = DAY_SECONDS
+    drop_unread: bool = False
+
+
+class PartitionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition: offsets from ``start`` to before ``end``; sizes are of the stored rows."""
+
+    number: int
+    start: int
+    end: int
+    records: int
+    size_bytes: int
+    committed: dict[str, int]  # position of each group: the next offset that it will read
+
+
+class TopicInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One topic with its partitions."""
+
+    name: str
+    policy: TopicPolicy
+    partitions: list[PartitionInfo]
