@@ -5,7 +5,7 @@ Ids are promises: once a peer has stored one it can never change (X41). Pure.
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 CHANNEL_SUFFIX = "_channel"
 """Ends the user name of a channel, as PeerTube advises platforms without channels (Y1)."""
@@ -64,8 +64,12 @@ class Addresses:
         return f"{self.base}/v/{video_id}"
 
     def tag(self, tag: str) -> str:
-        """Return the page of a tag."""
-        return f"{self.base}/tags/{tag}"
+        """Return the page that lists a tag.
+
+        >>> Addresses("https://video.example").tag("über")
+        'https://video.example/search?q=%23%C3%BCber'
+        """
+        return f"{self.base}/search?q=%23{quote(tag, safe='')}"
 
     def note(self, video_id: str) -> str:
         """Return the id of the ``Note`` of a video."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from federation.addresses import Addresses, channel_name, channel_owner
+from federation.addresses import Addresses, channel_name
 from federation.model import Author
 from federation.negotiation import ACTIVITY_JSON
 from federation.vocabulary.terms import Document
@@ -81,12 +81,13 @@ def _parse_url(at: Addresses, url: str) -> Subject | None:
 
 def person_jrd(at: Addresses, author: Author) -> Document:
     """Return the WebFinger answer of a person; its actor maps back to the same ``acct:``."""
-    return _jrd(at, author.username, at.actor(author.did))
+    return _jrd(at, author.username, at.actor(author.did), at.profile(author.username))
 
 
 def channel_jrd(at: Addresses, author: Author) -> Document:
     """Return the WebFinger answer of a person's channel."""
-    return _jrd(at, channel_name(author.username), at.channel(author.did))
+    name = channel_name(author.username)
+    return _jrd(at, name, at.channel(author.did), at.profile(author.username))
 
 
 def instance_jrd(at: Addresses) -> Document:
@@ -96,11 +97,6 @@ def instance_jrd(at: Addresses) -> Document:
         "aliases": [at.instance_actor],
         "links": [{"rel": "self", "type": ACTIVITY_JSON, "href": at.instance_actor}],
     }
-
-
-def owner_of(subject: Subject) -> str | None:
-    """Return whose channel a subject's user name would be, None when it is no channel's name."""
-    return channel_owner(subject.username) if subject.username else None
 
 
 def only_relations(jrd: Document, relations: Sequence[str]) -> Document:
@@ -158,16 +154,12 @@ def nodeinfo(version: str, software_version: str, usage: Usage) -> Document:
     }
 
 
-def _jrd(at: Addresses, username: str, actor_id: str) -> Document:
+def _jrd(at: Addresses, username: str, actor_id: str, page: str) -> Document:
     return {
         "subject": f"acct:{username}@{at.host}",
         "aliases": [at.profile(username), actor_id],
         "links": [
             {"rel": "self", "type": ACTIVITY_JSON, "href": actor_id},
-            {
-                "rel": "http://webfinger.net/rel/profile-page",
-                "type": "text/html",
-                "href": at.profile(username),
-            },
+            {"rel": "http://webfinger.net/rel/profile-page", "type": "text/html", "href": page},
         ],
     }

@@ -41,7 +41,7 @@ def channel(at: Addresses, author: Author) -> Document:
         **_actor(at, channel_id, "Group", channel_name(author.username), author.public_key_pem),
         "name": f"{author.display_name or author.username}: videos",
         "summary": author.summary,
-        "url": at.profile(channel_name(author.username)),
+        "url": at.profile(author.username),
         "attributedTo": [{"type": "Person", "id": at.actor(author.did)}],
         "manuallyApprovesFollowers": False,
         "discoverable": True,
