@@ -28,9 +28,11 @@ from federation.site import Federation
 from tables.errors import (
     AppError,
     ContentNotFound,
+    DatabaseFailure,
     Gone,
     NotAcceptable,
     ServiceUnavailable,
+    StorageFailure,
     UserNotFound,
     ValidationFailed,
 )
@@ -263,7 +265,7 @@ def _get(
         tag="fediverse",
         query=_QUERIES.get(name),
         media_type=media_type,
-        errors=errors,
+        errors=(*errors, DatabaseFailure),
         rate=RateClass.FEDERATION,
     )
 
@@ -305,7 +307,7 @@ _GRAPH = "{name:followers|following}"
 _NOTE_RESPONSES = "/ap/objects/{video_id}/{name:likes|shares|replies}"
 _VIDEO_RESPONSES = "/ap/videos/{video_id}/{name:likes|dislikes|shares|comments}"
 _NAME_SUFFIX = {_NOTE_RESPONSES: "_of_note", _VIDEO_RESPONSES: "_of_video"}
-_DOCUMENT = (NotAcceptable,)
+_DOCUMENT = (NotAcceptable,)  # what every negotiated document adds
 
 ROUTES: tuple[Route, ...] = (
     _get("/.well-known/webfinger", webfinger, "WebFinger", UserNotFound, media_type="application/jrd+json"),
@@ -345,7 +347,7 @@ ROUTES: tuple[Route, ...] = (
         summary="File of a public video, for good: no token, no redirect, ranges honoured.",
         tag="fediverse",
         media_type="video/mp4",
-        errors=(ContentNotFound,),
+        errors=(ContentNotFound, DatabaseFailure, StorageFailure),
         rate=RateClass.FREE,
     ),
     _page("/@{username}", profile_page),
