@@ -28,6 +28,7 @@ class TableSpec:
         value: type of every value.
         keyed_by: what the key is.
         source: topic whose events it folds.
+        agent: name of the agent that folds them.
         everywhere: whether every worker holds all of it.
         help: one line for the catalogue of tables.
         personal: whether rows describe one person, so that only their owner and analysts may read them.
@@ -37,6 +38,7 @@ class TableSpec:
     value: type[msgspec.Struct]
     keyed_by: str
     source: str
+    agent: str
     help: str
     everywhere: bool = False
     personal: bool = False
@@ -47,6 +49,7 @@ VIDEO_ENGAGEMENT = TableSpec(
     VideoEngagement,
     "content id",
     "engagement.deltas",
+    "engagement.count",
     "Counters of one video, local and federated apart, with hourly buckets and a decayed sum.",
 )
 WATCH_HISTORY = TableSpec(
@@ -54,6 +57,7 @@ WATCH_HISTORY = TableSpec(
     WatchHistory,
     "user id",
     "events.engagement",
+    "engagement.observe",
     "What one user watched: best fraction, seconds and last time per video, newest 500.",
     personal=True,
 )
@@ -62,6 +66,7 @@ USER_PREFERENCE = TableSpec(
     UserPreference,
     "user id",
     "events.engagement",
+    "preferences.learn",
     "One user's taste: sum vector, recent positives, creators and tags.",
     personal=True,
 )
@@ -70,6 +75,7 @@ CATALOGUE = TableSpec(
     CatalogueEntry,
     "video id",
     "catalogue.changes",
+    "catalogue.keep",
     "Card and embedding of every playable video.",
     everywhere=True,
 )

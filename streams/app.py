@@ -1,0 +1,242 @@
+"""The stream application: topics, tables and agents put together (Z3, Z4). Nothing happens at import."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from media.pipeline import MediaSettings
+from media.stores import ObjectStore
+from ranking.catalogue import Catalogue
+from social.videos import VideoService
+from streams.agents import catalogue, engagement, media, notifications
+from streams.agents.handling import each_event, each_slice
+from streams.dead_letters import DeadLetters
+from streams.folding import Fold
+from streams.log import (
+    EmbeddedLog,
+    LogWriter,
+    SliceCommitter,
+    declare_table,
+    faust_settings,
+    record_topic,
+    register,
+    sliced_topic,
+    use_log,
+    work_on,
+)
+from streams.log.slices import Received, Slice
+from streams.log.topics import TopicPolicy
+from streams.reading import Progress
+from streams.topics import (
+    CATALOGUE_CHANGES,
+    CONTENT_EVENTS,
+    DEAD_RETENTION_SECONDS,
+    ENGAGEMENT_DELTAS,
+    ENGAGEMENT_EVENTS,
+    MEDIA_JOBS,
+    MEDIA_RESULTS,
+    NOTIFICATIONS,
+    TOPICS,
+    USER_EVENTS,
+    VIDEO_UPLOADED,
+    TopicSpec,
+)
+from tables.definitions import CATALOGUE, TABLES, USER_PREFERENCE, VIDEO_ENGAGEMENT, WATCH_HISTORY
+from tables.records import Card
+from tables.reducers.engagement import VideoEngagement, WatchHistory
+from tables.relational.engine import Database
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What an operator chose for the streams. ``store`` is ``memory://`` or ``rocksdb://``."""
+
+    app_id: str
+    data_dir: Path
+    partitions: int
+    store: str
+    ladder: str
+    media_workers: int
+    media: MediaSettings
+    workdir: Path
+
+
+@dataclass(frozen=True)
+class StreamDeps:
+    """What the agents work with."""
+
+    log: EmbeddedLog
+    database: Database
+    videos: VideoService
+    store: ObjectStore
+    catalogue: Catalogue
+    embed: media.Embed
+    push: Callable[[str, str, dict[str, object]], object]
+    clock: Callable[[], float] = time.time
+    on_encoded: Callable[[str, float], None] = lambda outcome, seconds: None
+    on_dead_letter: Callable[[str, str], None] = lambda topic, code: None
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The built application and what others use of it."""
+
+    app: Any
+    tables: dict[str, Any]
+    writer: LogWriter
+    dead_letters: DeadLetters
+    progress: Progress = field(default_factory=Progress)
+
+    def show_all(self, into: Catalogue) -> None:
+        """Fill ranking's view from the recovered tables."""
+        for _, entry in list(self.tables[CATALOGUE.name].scan()):
+            into.upsert(entry.card)
+        for video_id, state in list(self.tables[VIDEO_ENGAGEMENT.name].scan()):
+            into.set_engagement(video_id, state)
+
+
+def build_streams(settings: StreamSettings, deps: StreamDeps) -> Streams:
+    """Declare topics, tables and agents on a new Faust app; it is not started."""
+    register()
+    app = faust.App(
+        settings.app_id,
+        **faust_settings(data_dir=settings.data_dir, partitions=settings.partitions, store=settings.store),
+    )
+    use_log(app, deps.log)
+    tables = {
+        table.name: declare_table(
+            app,
+            table.name,
+            table.value,
+            partitions=settings.partitions,
+            global_=table.everywhere,
+            help=table.help,
+        )
+        for table in TABLES
+    }
+    writer = SliceCommitter(app, deps.log)
+    letters = DeadLetters(writer, clock=deps.clock, counted=deps.on_dead_letter)
+    topics = {topic.name: _topic(app, topic, settings.partitions) for topic in TOPICS}
+    streams = Streams(app, tables, writer, letters)
+    _register_counting(topics, streams, deps)
+    _register_media(topics, streams, settings, deps)
+    return streams
+
+
+async def declare_topics(log: EmbeddedLog, partitions: int) -> None:
+    """Declare every topic and its dead letters, before anything is published.
+
+    Raises:
+        PartitionMismatch: a topic exists with another partition count, which is fixed for life.
+    """
+    for topic in TOPICS:
+        await log.declare(topic.name, partitions, TopicPolicy(retention_seconds=topic.retention_seconds))
+        await log.declare(topic.dead, partitions, TopicPolicy(retention_seconds=DEAD_RETENTION_SECONDS))
+
+
+def _topic(app: Any, topic: TopicSpec, partitions: int) -> Any:
+    declare = sliced_topic if topic.sliced else record_topic
+    return declare(
+        app, topic.name, topic.record, partitions=partitions, retention_seconds=topic.retention_seconds
+    )
+
+
+def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDeps) -> None:
+    """Register the agents that keep tables."""
+    tables, writer = streams.tables, streams.writer
+    histories: Fold[WatchHistory] = Fold(tables[WATCH_HISTORY.name], writer, WatchHistory.copy)
+    counters: Fold[VideoEngagement] = Fold(tables[VIDEO_ENGAGEMENT.name], writer, VideoEngagement.copy)
+    preferences: Fold[Any] = Fold(tables[USER_PREFERENCE.name], writer)
+    cards: Fold[Any] = Fold(tables[CATALOGUE.name], writer)
+
+    def show(video_id: str, card: Card | None) -> None:
+        if card is None:
+            deps.catalogue.remove(video_id)
+        else:
+            deps.catalogue.upsert(card)
+
+    def card_of(video_id: str) -> Card | None:
+        entry = tables[CATALOGUE.name].lookup(video_id)
+        return entry.card if entry else None
+
+    slices = _slices(topics, streams)
+    slices("engagement.observe", ENGAGEMENT_EVENTS, lambda batch: engagement.observe(batch, histories))
+    slices(
+        "engagement.count",
+        ENGAGEMENT_DELTAS,
+        lambda batch: engagement.count(batch, counters, deps.catalogue.set_engagement),
+    )
+    slices(
+        "preferences.learn",
+        ENGAGEMENT_EVENTS,
+        lambda batch: engagement.learn(batch, preferences, card_of, deps.clock()),
+    )
+    slices("preferences.steer", USER_EVENTS, lambda batch: engagement.steer(batch, preferences))
+    slices("catalogue.keep", CATALOGUE_CHANGES, lambda batch: catalogue.keep(batch, cards, show))
+
+
+def _register_media(
+    topics: dict[str, Any], streams: Streams, settings: StreamSettings, deps: StreamDeps
+) -> None:
+    """Register the agents of the media pipeline and of what people are told."""
+    tools = media.EncodeTools(
+        store=deps.store,
+        workdir=settings.workdir,
+        settings=settings.media,
+        writer=streams.writer,
+        database=deps.database,
+        videos=deps.videos,
+        slots=asyncio.Semaphore(settings.media_workers),
+        clock=deps.clock,
+        observed=deps.on_encoded,
+    )
+    embedding = media.EmbedTools(
+        store=deps.store,
+        database=deps.database,
+        videos=deps.videos,
+        compute=deps.embed,
+        workdir=settings.workdir,
+        clock=deps.clock,
+    )
+    slices = _slices(topics, streams)
+    slices("uploads.enqueue", VIDEO_UPLOADED, lambda b: media.enqueue(b, deps.videos, settings.ladder))
+    slices("media.apply", MEDIA_RESULTS, lambda b: media.apply_results(b, deps.videos, streams.writer))
+    slices("notifications.push", NOTIFICATIONS, lambda b: notifications.push(b, deps.push))
+    events = _events(topics, streams)
+    # More than one waits at a time: a job that pauses before its next try holds no slot.
+    events("media.encode", MEDIA_JOBS, lambda job: media.encode(job, tools), settings.media_workers * 4)
+    events("catalogue.embed", CONTENT_EVENTS, lambda fact: media.embed(fact, embedding), 1)
+
+
+def _slices(topics: dict[str, Any], streams: Streams) -> Callable[..., None]:
+    def register_agent(name: str, topic: TopicSpec, handle: Callable[[Any], Awaitable[None]]) -> None:
+        async def handle_and_note(batch: Slice[Any]) -> None:
+            await handle(batch)
+            streams.progress.note(name, batch)
+
+        async def run(stream: Any) -> None:
+            await each_slice(name, stream, handle_and_note, streams.dead_letters)
+
+        streams.app.agent(topics[topic.name], name=name)(run)
+
+    return register_agent
+
+
+def _events(topics: dict[str, Any], streams: Streams) -> Callable[..., None]:
+    def register_agent(
+        name: str, topic: TopicSpec, handle: Callable[[Any], Awaitable[None]], in_flight: int
+    ) -> None:
+        async def take(item: Received[Any]) -> None:
+            await each_event(name, item, handle, streams.dead_letters)
+
+        async def run(stream: Any) -> None:
+            await work_on(stream, take, in_flight=in_flight)
+
+        streams.app.agent(topics[topic.name], name=name)(run)
+
+    return register_agent

@@ -1,0 +1,153 @@
+"""Reading the stream tables: rows for analysts, freshness for everybody (Y10, F16)."""
+
+import base64
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from streams.log import EmbeddedLog
+from streams.log.slices import Slice
+from tables.definitions import TABLES, TableSpec
+from tables.errors import Missing
+from tables.reading import Freshness, Row, TableInfo
+
+
+class Progress:
+    """How far each agent has folded: the last offset and its time, by topic and partition."""
+
+    def __init__(self) -> None:
+        """Start with nothing applied in this process."""
+        self._applied: dict[str, dict[int, int]] = {}
+        self._newest: dict[str, float] = {}
+
+    def note(self, agent: str, batch: Slice[Any]) -> None:
+        """Remember that an agent has written what a slice made."""
+        self._applied.setdefault(agent, {})[batch.partition] = batch.last_offset
+        if batch.timestamps:
+            self._newest[agent] = max(self._newest.get(agent, 0.0), batch.timestamps[-1])
+
+    def applied(self, agent: str) -> Mapping[int, int]:
+        """Return the last offset folded in this process, by partition."""
+        return self._applied.get(agent, {})
+
+    def newest(self, agent: str) -> float:
+        """Return the time of the newest record folded in this process; 0 when there is none."""
+        return self._newest.get(agent, 0.0)
+
+
+class StreamTableReader:
+    """Reads the recovered tables of this process."""
+
+    def __init__(
+        self,
+        tables: Mapping[str, Any],
+        log: EmbeddedLog,
+        progress: Progress,
+        *,
+        group: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Args: tables by name, the log they fold, the agents' progress, and the consumer group's name."""
+        self._tables = tables
+        self._log = log
+        self._progress = progress
+        self._group = group
+        self._clock = clock
+        self._specs = {spec.name: spec for spec in TABLES}
+        self._keys: dict[str, tuple[float, list[str]]] = {}
+
+    def catalogue(self) -> Sequence[TableInfo]:
+        """Return every table, by name."""
+        return [self.describe(name) for name in sorted(self._specs)]
+
+    def describe(self, name: str) -> TableInfo:
+        """Return one table; an unknown one raises ``Missing`` (NOT_FOUND)."""
+        spec = self._spec(name)
+        return TableInfo(
+            name=spec.name,
+            description=spec.help,
+            key=spec.keyed_by,
+            value=spec.value.__name__,
+            partitions=self._tables[name].changelog_partitions,
+            rows=self._tables[name].count(),
+            fields={field.name: _type_name(field.type) for field in msgspec.structs.fields(spec.value)},
+            sources=(spec.source,),
+        )
+
+    def freshness(self, name: str) -> Freshness:
+        """Return how current one table is: with no lag it holds everything up to now."""
+        spec = self._spec(name)
+        applied: dict[str, int] = {}
+        lag = 0
+        here = self._progress.applied(spec.agent)
+        for partition in range(self._log.partitions(spec.source) or 0):
+            committed = self._log.committed(self._group, spec.source, partition) or 0
+            done = max(committed - 1, here.get(partition, -1))
+            applied[f"{spec.source}-{partition}"] = done
+            start = self._log.earliest(spec.source, partition)
+            lag += max(0, self._log.highwater(spec.source, partition) - max(done + 1, start))
+        as_of = self._clock() if lag == 0 else self._progress.newest(spec.agent)
+        return Freshness(as_of=as_of, applied=applied, lag=lag)
+
+    async def rows(self, name: str, limit: int, after: str | None) -> tuple[Sequence[Row], str | None]:
+        """Return up to ``limit`` rows with keys after ``after`` in key order, and where to go on."""
+        table = self._tables[self._spec(name).name]
+        keys = self._sorted_keys(name)
+        start = bisect_right(keys, after) if after is not None else 0
+        page = keys[start : start + limit]
+        found = [(key, table.lookup(key)) for key in page]
+        more = start + limit < len(keys)
+        return [Row(key, plain(value)) for key, value in found if value is not None], page[
+            -1
+        ] if more else None
+
+    async def row(self, name: str, key: str) -> Row | None:
+        """Return one row, None when the key has none."""
+        value = self._tables[self._spec(name).name].lookup(key)
+        return None if value is None else Row(key, plain(value))
+
+    def _sorted_keys(self, name: str) -> list[str]:
+        """Return all keys in order; a scan of many pages sorts them once, not once a page."""
+        made_at, keys = self._keys.get(name, (0.0, []))
+        if self._clock() - made_at > _KEYS_SECONDS:
+            keys = sorted(key for key, _ in list(self._tables[name].scan()))
+            self._keys[name] = (self._clock(), keys)
+        return keys
+
+    def _spec(self, name: str) -> TableSpec:
+        try:
+            return self._specs[name]
+        except KeyError:
+            raise Missing(f"There is no table {name!r}.", details={"field": "name", "value": name}) from None
+
+
+_KEYS_SECONDS = 1.0
+
+
+def plain(value: msgspec.Struct) -> Any:
+    """Return a table's value as JSON data: names instead of positions, bytes in base64.
+
+    >>> from tables.reducers.engagement import Watched
+    >>> plain(Watched(fraction=0.5))["fraction"]
+    0.5
+    """
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value
+
+
+def _type_name(kind: Any) -> str:
+    return getattr(kind, "__name__", None) or str(kind)
