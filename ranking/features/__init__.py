@@ -1,0 +1,1 @@
+"""Features of frames, sound and text, and how they become one vector. Pure: arrays in, arrays out."""
