@@ -38,7 +38,7 @@ from tables.relational.models import (
 from tables.relational.outbox import enqueue
 
 DEFAULT_LADDER = "core"
-MAX_ATTEMPTS = 3  # automatic tries after the first (B9)
+MAX_RETRIES = 3  # automatic tries after the first (B9)
 EMBEDDING_STATES = ("pending", "ready", "failed")
 
 
@@ -77,10 +77,14 @@ class VideoService:
             lambda session: processing.start_encoding(session, video_id, ladder, now)
         )
 
-    async def apply_progress(self, result: MediaResult) -> Notification | None:
-        """Record progress; returns the owner's frame to push, None when it is not worth one (B5).
+    async def wants(self, job: MediaJob) -> bool:
+        """Tell whether a delivered job is still to be done: not READY, deleted, failed or replaced (B8)."""
+        return await self._database.read(lambda session: processing.is_wanted(session, job))
 
-        The frame is not in the outbox: progress that is lost is made up for by the next one.
+    async def apply_progress(self, result: MediaResult) -> Notification | None:
+        """Record progress; returns the frame to push to the owner, None when nothing moved (B5).
+
+        The frame is not in the outbox: one that is lost is made up for by the next.
         """
         now = self._clock()
         return await self._database.run(lambda session: processing.progressed(session, result, now))
@@ -106,10 +110,14 @@ class VideoService:
         return changed
 
     async def requeue_job(self, job_id: str, fail_code: str, fail_reason: str) -> bool:
-        """Queue a job again after a passing failure (B9); False when its tries are used up: then fail it."""
+        """Queue a job again after a passing failure (B9).
+
+        Returns:
+            False when its three tries are used up, or nobody waits for it: then report the failure.
+        """
         now, error = self._clock(), (fail_code, fail_reason)
         return await self._database.run(
-            lambda session: processing.requeued(session, job_id, error, MAX_ATTEMPTS, now)
+            lambda session: processing.requeued(session, job_id, error, MAX_RETRIES, now)
         )
 
     async def retry(self, video_id: str, caller: Principal) -> Video:
@@ -228,7 +236,7 @@ class VideoService:
         return None if row is None else uploads.session_view(row)
 
     async def record_embedding(
-        self, video_id: str, state: str, model_version: str, error: str | None = None
+        self, video_id: str, state: str, model_version: str | None, error: str | None = None
     ) -> None:
         """Note whether a video has an embedding, by which model, or why not; ``state`` as in the column."""
         if state not in EMBEDDING_STATES:
@@ -240,6 +248,30 @@ class VideoService:
                 row.embedding_state, row.embedding_model, row.embedding_error = state, model_version, error
 
         await self._database.run(write)
+
+    async def embedded(self, video_id: str, embedding: bytes, model_version: str) -> bool:
+        """Note that a video is embedded, and send its card with the vector to the catalogue (D9).
+
+        Args:
+            video_id: The video.
+            embedding: float16[512] as bytes, unit length.
+            model_version: Of the encoder that made it.
+
+        Returns:
+            False when the video is gone.
+        """
+        now = self._clock()
+
+        async def write(session: AsyncSession) -> bool:
+            row = await processing.locked_video(session, video_id)
+            if row is None:
+                return False
+            row.embedding_state, row.embedding_model, row.embedding_error = "ready", model_version, None
+            await session.flush()
+            await facts.tell_card(session, video_id, now, embedding, model_version)
+            return True
+
+        return await self._database.run(write)
 
     async def card(self, video_id: str) -> Card | None:
         """Return what ranking knows of a video, without its embedding; None unless it is READY."""
