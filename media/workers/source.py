@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -225,3 +226,22 @@ def _text(error: BaseException) -> str:
     """Return libav's own words without the path of the file."""
     strerror = getattr(error, "strerror", None)
     return str(strerror or type(error).__name__)
+
+
+def frames(
+    source: InputContainer, stream: VideoStream | AudioStream, limits: SourceLimits
+) -> Iterator[object]:
+    """Yield what decodes, with frame threads; errors are skipped until there are too many."""
+    stream.codec_context.thread_type = "AUTO"
+    errors = 0
+    for packet in packets(source, stream):
+        try:
+            yield from packet.decode()
+        except BROKEN:
+            errors += 1
+            if errors > limits.max_decode_errors:
+                break
+    try:
+        yield from stream.decode(None)
+    except BROKEN:
+        return
