@@ -1,6 +1,5 @@
 """What the rest of the system is told of a video, each in the transaction of the change (C43, Z12)."""
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from social.videos.reading import load_card
@@ -30,13 +29,10 @@ def tell_status(session: AsyncSession, video: VideoRow, at: float) -> None:
     enqueue(session, "notifications", video.owner_id, notification, at=at)
 
 
-async def tell_card(
-    session: AsyncSession, video_id: str, at: float, embedding: bytes = b"", model_version: str = ""
-) -> None:
-    """Send the video's card to the catalogue; flush the video's changes first."""
-    bare = await load_card(session, video_id)
-    if bare is not None:
-        card = msgspec.structs.replace(bare, embedding=embedding, model_version=model_version)
+async def tell_card(session: AsyncSession, video_id: str, at: float) -> None:
+    """Send the card of a video that became READY to the catalogue; flush the video's changes first."""
+    card = await load_card(session, video_id)
+    if card is not None:
         await enqueue_numbered(
             session,
             "catalogue.changes",

@@ -15,7 +15,7 @@ from social.videos import facts
 from social.videos.reading import qualities
 from tables.errors import InvalidStateTransition
 from tables.lifecycle import JOB, VIDEO, JobStatus, VideoStatus, check, may
-from tables.records import Asset, MediaJob, MediaResult, Notification
+from tables.records import Asset, MediaResult, Notification
 from tables.relational.models import EncodingJobRow, VideoAssetRow, VideoRow, moment
 
 log = structlog.get_logger(__name__)
@@ -58,15 +58,6 @@ async def start_encoding(session: AsyncSession, video_id: str, ladder: str, at: 
     facts.ask_encode(session, job, video, at)
     facts.tell_status(session, video, at)
     return True
-
-
-async def is_wanted(session: AsyncSession, job: MediaJob) -> bool:
-    """Tell whether this attempt of a job is the one that the video waits for."""
-    row = await session.get(EncodingJobRow, job.job_id)
-    video = await session.get(VideoRow, job.video_id)
-    if row is None or video is None or video.status != VideoStatus.TRANSCODING:
-        return False
-    return row.status in (JobStatus.QUEUED, JobStatus.PROCESSING) and row.attempts == job.attempt
 
 
 async def progressed(session: AsyncSession, result: MediaResult, at: float) -> Notification | None:

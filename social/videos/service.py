@@ -77,10 +77,6 @@ class VideoService:
             lambda session: processing.start_encoding(session, video_id, ladder, now)
         )
 
-    async def wants(self, job: MediaJob) -> bool:
-        """Tell whether a delivered job is still to be done: not READY, deleted, failed or replaced (B8)."""
-        return await self._database.read(lambda session: processing.is_wanted(session, job))
-
     async def apply_progress(self, result: MediaResult) -> Notification | None:
         """Record progress; returns the frame to push to the owner, None when nothing moved (B5).
 
@@ -248,30 +244,6 @@ class VideoService:
                 row.embedding_state, row.embedding_model, row.embedding_error = state, model_version, error
 
         await self._database.run(write)
-
-    async def embedded(self, video_id: str, embedding: bytes, model_version: str) -> bool:
-        """Note that a video is embedded, and send its card with the vector to the catalogue (D9).
-
-        Args:
-            video_id: The video.
-            embedding: float16[512] as bytes, unit length.
-            model_version: Of the encoder that made it.
-
-        Returns:
-            False when the video is gone.
-        """
-        now = self._clock()
-
-        async def write(session: AsyncSession) -> bool:
-            row = await processing.locked_video(session, video_id)
-            if row is None:
-                return False
-            row.embedding_state, row.embedding_model, row.embedding_error = "ready", model_version, None
-            await session.flush()
-            await facts.tell_card(session, video_id, now, embedding, model_version)
-            return True
-
-        return await self._database.run(write)
 
     async def card(self, video_id: str) -> Card | None:
         """Return what ranking knows of a video, without its embedding; None unless it is READY."""
