@@ -7,7 +7,7 @@ Log (``streams.log.store``)::
     log = EmbeddedLog.open(path, fsync="commit"|"os", read_only=False, upkeep_seconds=60.0)   # blocking, ms
     await log.declare(topic, partitions, TopicPolicy(compact=..., retention_seconds=..., retention_bytes=...))
     await log.append(topic, partition, values, keys=None, headers=None) -> int               # first offset
-    await log.transact([Batch(topic, partition, keys, values, timestamps, headers)], offsets, group=...) -> [int]
+    await log.transact([Batch(topic, partition, keys, values, time, headers)], offsets, group=...) -> [int]
     await log.read(topic, partition, offset, max_records=1000) -> Chunk   # columns; iterate for Record tuples
     log.topics(); log.partitions(topic); log.policy(topic); await log.describe() -> list[TopicInfo]
     log.earliest(topic, partition); log.highwater(topic, partition); log.committed(group, topic, partition)

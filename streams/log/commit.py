@@ -130,13 +130,14 @@ def apply_writes(
         )
     database = store._db_for_partition(partition)
     group = rocksdict.WriteBatch(raw_mode=True)
-    for key, value in zip(batch.keys, batch.values, strict=True):
-        if value is None:
-            group.delete(key)
-            store._key_index.pop(key, None)
+    for raw_key, raw_value in zip(batch.keys, batch.values, strict=True):
+        assert raw_key is not None
+        if raw_value is None:
+            group.delete(raw_key)
+            store._key_index.pop(raw_key, None)
         else:
-            group.put(key, value)
-            store._key_index[key] = partition
+            group.put(raw_key, raw_value)
+            store._key_index[raw_key] = partition
     # state and the changelog offset that it stands for go in together: recovery starts right after it
     place = TP(table.changelog_topic.get_topic_name(), partition)
     known = store.persisted_offset(place)

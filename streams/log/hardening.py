@@ -59,6 +59,8 @@ class HardenedConsumer:
     _acked_index: Any
     _unacked_messages: Any
     _read_offset: Any
+    _waiting_for_ack: Any
+    flow_active: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,7 +80,7 @@ class HardenedConsumer:
     async def _drain_messages(self, fetcher: Any) -> None:
         stopped, fetcher_stopped = self._stopped, fetcher._stopped  # type: ignore[attr-defined]
         while not (stopped.is_set() or fetcher_stopped.is_set()):
-            if not self.flow_active:  # type: ignore[has-type]
+            if not self.flow_active:
                 await self.wait(self.can_resume_flow)  # type: ignore[attr-defined]
                 continue
             await self._deliver_backlog()
@@ -217,7 +219,7 @@ class HardenedConsumer:
         manual = min(deadline, now + MANUAL_GRACE_SECONDS)
         await self.commit()  # type: ignore[attr-defined]
         while (busy := self._busy()) and monotonic() < (deadline if busy == "slices" else manual):
-            await self._wait_for_ack(timeout=0.1)  # type: ignore[attr-defined]
+            await self._wait_for_ack(timeout=0.1)
         if busy:
             stuck = sorted({message.tp for message in self._unacked_messages if not message.acked})
             self.log.error("stopping with unfinished work, it will be redelivered: %s", stuck)  # type: ignore[attr-defined]
@@ -226,10 +228,10 @@ class HardenedConsumer:
             # agents are cancelled after this: what they acknowledge from here on must not count
             self.frozen = True
 
-    async def _wait_for_ack(self, timeout: float) -> None:
-        self._waiting_for_ack = asyncio.get_running_loop().create_future()
+    async def _wait_for_ack(self, timeout: float) -> None:  # noqa: ASYNC109 - Faust's signature
+        acked = self._waiting_for_ack = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait([self._waiting_for_ack], timeout=timeout)
+            await asyncio.wait([acked], timeout=timeout)
         finally:
             self._waiting_for_ack = None
 
@@ -259,11 +261,6 @@ class HardenedProducer:
         buffer = DurableBuffer(loop=self.loop, beacon=self.beacon)  # type: ignore[attr-defined]
         buffer.app = self.app  # type: ignore[attr-defined]
         self.buffer = buffer
-
-    async def flush(self) -> None:
-        """Wait until everything that was handed over is delivered."""
-        await self.buffer.flush()
-        await super().flush()  # type: ignore[misc]
 
 
 async def _wait_at_most(event: asyncio.Event, seconds: float) -> bool:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from itertools import count
 
-from aiokafka.partitioner import murmur2
+from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
 
 _turn = count()
 

@@ -60,7 +60,7 @@ class Chunk(msgspec.Struct):
     def __len__(self) -> int:
         return len(self.values)
 
-    def __iter__(self) -> Iterator[Record]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Record]:
         headers: Sequence[Headers] = self.headers or [()] * len(self.values)
         return map(Record, self.offsets, self.keys, self.values, self.timestamps, headers)
 

@@ -5,12 +5,17 @@ bits and the last offset in the low 40, so a partition is one contiguous range o
 row that holds an offset is the first one at or after it: no second index, no sort.
 """
 
+import contextlib
+import logging
 import sqlite3
 import uuid
 from pathlib import Path
 from typing import Final, Literal
 
 from streams.log.errors import LogCorrupt, LogError
+from streams.log.wal import commit_frames, replayed_frames
+
+logger = logging.getLogger(__name__)
 
 Fsync = Literal["commit", "os"]
 
@@ -73,6 +78,8 @@ def prepare(path: Path, fsync: Fsync) -> sqlite3.Connection:
         LogError: it was written by a newer version.
     """
     try:
+        if path.is_file():
+            _check_wal(path, fsync)
         connection = connect(path)
         connection.execute("PRAGMA page_size=8192")
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -85,6 +92,23 @@ def prepare(path: Path, fsync: Fsync) -> sqlite3.Connection:
     except sqlite3.DatabaseError as exc:
         raise LogCorrupt(f"{path}: {exc}; the file was left as it is") from exc
     return connection
+
+
+def _check_wal(path: Path, fsync: Fsync) -> None:
+    commits = commit_frames(path)
+    if not commits:
+        return
+    # a connection that can only read neither checkpoints nor removes the WAL when it closes
+    with contextlib.closing(connect(path, read_only=True)) as reading:
+        reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        accepted = replayed_frames(path)
+    lost = sum(number > accepted for number in commits)
+    if lost > 1 and fsync == "commit":
+        raise LogCorrupt(
+            f"{path}-wal: {lost} acknowledged transactions are unreadable; the file was left as it is"
+        )
+    if lost:
+        logger.warning("%s-wal: %d transactions at its end were torn and are not in the log", path, lost)
 
 
 def _create(connection: sqlite3.Connection) -> None:

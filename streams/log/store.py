@@ -12,14 +12,16 @@ from typing import IO, Any
 
 import msgspec
 
+from streams.log.describe import describe
 from streams.log.errors import LogClosed, LogCorrupt, LogError, LogLocked, PartitionMismatch, UnknownTopic
 from streams.log.partitioner import partition_for
+from streams.log.positions import Positions
 from streams.log.reader import read_chunk
 from streams.log.records import Batch, Chunk, Headers, TopicPartition
-from streams.log.schema import OFFSET_MASK, Fsync, connect, prepare, row_id
-from streams.log.topics import PartitionInfo, TopicInfo, TopicPolicy
+from streams.log.schema import Fsync, connect, prepare
+from streams.log.topics import TopicInfo, TopicPolicy
 from streams.log.upkeep import Upkeep
-from streams.log.writer import Job, Positions, Request, Writer
+from streams.log.writer import Job, Request, Writer
 
 Listener = Callable[[set[TopicPartition]], None]
 
@@ -44,6 +46,8 @@ class EmbeddedLog:
         self._writer: Writer | None = None
         self._upkeep: Upkeep | None = None
         self._closed = False
+        self._writing: sqlite3.Connection | None = None
+        self._reading: sqlite3.Connection | None = None
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
 
     @classmethod
@@ -83,9 +87,8 @@ class EmbeddedLog:
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            writing = prepare(self.path, self.fsync)
-            self._writer = Writer(writing, self._positions, self._appended)
-            self._writing = writing
+            self._writing = prepare(self.path, self.fsync)
+            self._writer = Writer(self._writing, self._positions, self._appended)
         try:
             self._reading = connect(self.path, read_only=True)
             self._load(self._reading)
@@ -194,7 +197,7 @@ class EmbeddedLog:
         headers: list[Headers] | None = None,
     ) -> int:
         """Append records to one partition; return the offset of the first. Durable when it returns."""
-        names = list(keys) if keys is not None else [None] * len(values)
+        names: list[bytes | None] = list(keys) if keys is not None else [None] * len(values)
         bases = await self.transact([Batch(topic, partition, names, list(values), self.clock(), headers)])
         return bases[0]
 
@@ -228,7 +231,7 @@ class EmbeddedLog:
         for place in offsets or ():
             self._place(*place)
         future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
-        self._writable().submit(Request(future, batches, group, offsets))
+        self.writer.submit(Request(future, batches, group, offsets))
         return future
 
     def _validate(self, batch: Batch) -> None:
@@ -247,14 +250,16 @@ class EmbeddedLog:
             raise ValueError(f"topic {topic!r} has no partition {partition}")
         return (topic, partition)
 
-    def _writable(self) -> Writer:
+    @property
+    def writer(self) -> Writer:
+        """The writer. Raises LogClosed."""
         if self._writer is None or self._closed:
             raise LogClosed("the log is closed" if self._closed else "the log is open for reading only")
         return self._writer
 
     async def _run(self, job: Job) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._writable().submit(Request(future, job=job))
+        self.writer.submit(Request(future, job=job))
         return await future
 
     # -- groups
@@ -313,11 +318,17 @@ class EmbeddedLog:
     ) -> dict[TopicPartition, Chunk]:
         """Do the blocking part of ``read_many`` (reader thread only)."""
         found = {}
+        reading = self._reader()
         for place, offset in offsets.items():
-            chunk = read_chunk(self._reading, place, self._positions.ids[place], max(0, offset), max_records)
+            chunk = read_chunk(reading, place, self._positions.ids[place], max(0, offset), max_records)
             if len(chunk):
                 found[place] = chunk
         return found
+
+    def _reader(self) -> sqlite3.Connection:
+        if self._reading is None or self._closed:
+            raise LogClosed("the log is closed")
+        return self._reading
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener(partitions)`` in this loop after each append; returns the way to end it."""
@@ -339,34 +350,22 @@ class EmbeddedLog:
 
     async def describe(self) -> list[TopicInfo]:
         """Return every topic with sizes, offsets and the position of every group."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._describe)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._describe_now)
 
-    def _describe(self) -> list[TopicInfo]:
-        return [
-            TopicInfo(
-                name=name,
-                policy=self._topics[name][2],
-                partitions=[self._describe_partition(name, n) for n in range(self._topics[name][1])],
-            )
-            for name in self.topics()
-        ]
+    def _describe_now(self) -> list[TopicInfo]:
+        return describe(self._reader(), {n: (c, p) for n, (_, c, p) in self._topics.items()}, self._positions)
 
-    def _describe_partition(self, topic: str, number: int) -> PartitionInfo:
-        place = (topic, number)
-        key = self._positions.ids[place]
-        records, size = self._reading.execute(
-            "SELECT coalesce(sum(records), 0), coalesce(sum(length(body)), 0) FROM batch WHERE id BETWEEN ? AND ?",
-            (row_id(key, 0), row_id(key, OFFSET_MASK)),
-        ).fetchone()
-        groups = {g: at for (g, where), at in list(self._positions.committed.items()) if where == place}
-        return PartitionInfo(
-            number=number,
-            start=self._positions.starts[place],
-            end=self._positions.ends[place],
-            records=records,
-            size_bytes=size,
-            committed=groups,
-        )
+    def partition_key(self, place: TopicPartition) -> int:
+        """Return what a partition is called inside the file."""
+        return self._positions.ids[place]
+
+    def group_positions(self, place: TopicPartition) -> list[int]:
+        """Return the next offset of every group on a partition."""
+        return list(self._positions.groups(place).values())
+
+    def moved_start(self, place: TopicPartition, start: int) -> None:
+        """Learn that records before ``start`` were removed."""
+        self._positions.starts[place] = start
 
     @property
     def upkeep(self) -> Upkeep:
@@ -388,9 +387,10 @@ class EmbeddedLog:
             self._upkeep.stop()
         if self._writer is not None:
             self._writer.close()
-            self._writing.close()
         self._readers.shutdown(wait=True)
-        if hasattr(self, "_reading"):
+        if self._reading is not None:
             self._reading.close()
+        if self._writing is not None:
+            self._writing.close()  # the last to close: it empties the WAL into the file
         if self._lock is not None:
             self._lock.close()

@@ -110,7 +110,7 @@ def declare_table(
     *,
     partitions: int,
     global_: bool = False,
-    help: str = "",
+    help: str = "",  # noqa: A002 - Faust's name for it
     on_recover: Callable[[], Awaitable[None]] | None = None,
 ) -> StructTable:
     """Declare a table from ``str`` keys to ``value_type`` structs, before the app starts.

@@ -1,6 +1,7 @@
 """What the log knows of a topic: its policy, and its state for operators and analysts."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -39,3 +40,21 @@ class TopicInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     policy: TopicPolicy
     partitions: list[PartitionInfo]
+
+
+def policy_of(
+    config: Mapping[str, Any] | None, retention: float | None, compacting: bool | None
+) -> TopicPolicy:
+    """Translate what Faust says of a topic, with Kafka's configuration names."""
+    config = config or {}
+    size = config.get("retention.bytes")
+    grace = config.get("delete.retention.ms")
+    age = config.get("retention.ms")
+    seconds = float(retention) if retention else float(age) / 1000 if age is not None else None
+    return TopicPolicy(
+        compact=bool(compacting),
+        retention_seconds=seconds,
+        retention_bytes=int(size) if size is not None else None,
+        tombstone_grace_seconds=float(grace) / 1000 if grace is not None else DAY_SECONDS,
+        drop_unread=bool(config.get("drop.unread", False)),
+    )

@@ -6,6 +6,7 @@ for others.
 """
 
 import asyncio
+import concurrent.futures
 import logging
 import queue
 import sqlite3
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from streams.log.errors import LogClosed, LogError, LogWriteFailed
+from streams.log.positions import Positions
 from streams.log.records import Batch, Body, TopicPartition, encode_body
 from streams.log.schema import row_id
 
@@ -36,29 +38,19 @@ class Request:
 
     def __init__(
         self,
-        future: "asyncio.Future[Any]",
+        future: "asyncio.Future[Any] | concurrent.futures.Future[Any]",
         batches: Sequence[Batch] = (),
         group: str = "",
         offsets: Mapping[TopicPartition, int] | None = None,
         job: Job | None = None,
     ) -> None:
         self.future = future
-        self.loop = future.get_loop()
+        self.loop = future.get_loop() if isinstance(future, asyncio.Future) else None
         self.batches = batches
         self.group = group
         self.offsets = offsets or {}
         self.job = job
         self.result: Any = None
-
-
-class Positions:
-    """What every partition is called inside the file, and where it ends. Shared with readers."""
-
-    def __init__(self) -> None:
-        self.ids: dict[TopicPartition, int] = {}
-        self.ends: dict[TopicPartition, int] = {}
-        self.starts: dict[TopicPartition, int] = {}
-        self.committed: dict[tuple[str, TopicPartition], int] = {}
 
 
 class Writer:
@@ -246,7 +238,10 @@ def _answer(outcomes: Sequence[tuple[Request, Exception | None]]) -> None:
     """Resolve futures in the loops that wait for them."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Request, Exception | None]]] = {}
     for outcome in outcomes:
-        by_loop.setdefault(outcome[0].loop, []).append(outcome)
+        if outcome[0].loop is None:  # a thread waits
+            _resolve([outcome])
+        else:
+            by_loop.setdefault(outcome[0].loop, []).append(outcome)
     for loop, mine in by_loop.items():
         try:
             loop.call_soon_threadsafe(_resolve, mine)
