@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from web.cards import CardCache
 from web.idempotency import IdempotencyStore
-from web.keys import DEPS, IDEMPOTENCY, ROUTES, Deps
+from web.keys import CARDS, DEPS, IDEMPOTENCY, ROUTES, Deps
 from web.middlewares import MIDDLEWARES, decorate
 from web.routes import Route
 
@@ -24,6 +25,7 @@ def create_app(deps: Deps, table: Iterable[Route] | None = None) -> web.Applicat
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=deps.settings.max_json_bytes)
     app[DEPS] = deps
     app[IDEMPOTENCY] = IdempotencyStore(deps.clock)
+    app[CARDS] = CardCache(deps)
     app[ROUTES] = {}
     for row in table:
         _add(app, row)

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from media.probe import SourceInfo
     from media.stores import ObjectStore
     from media.urls import MediaSigner
-    from ranking.catalogue import Catalogue
     from ranking.feed import FeedEngine
     from social.accounts import Accounts
+    from social.comments import Comments
     from social.interactions import Interactions
     from social.videos import VideoService
     from social.views import Principal
-    from tables.reading import Freshness, TableReader
+    from tables.reading import TableReader
     from tables.reducers.engagement import VideoEngagement
-    from tables.reducers.preferences import UserPreference
+    from web.cards import CardCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +110,11 @@ class Intake(Protocol):
 class FeedFeedback(Protocol):
     """Takes what a viewer says about the feed (Y4)."""
 
-    async def feedback(self, user_id: str, target: Mapping[str, str], kind: str) -> None:
-        """Record "not_interested", "less" or "more" of a video, creator or tag."""
+    async def feedback(self, user_id: str, target: str, kind: str) -> None:
+        """Record a wish; ``target`` is video:ID, creator:ID or tag:NAME.
+
+        ``kind`` is not_interested, less or more. Durable when it returns.
+        """
 
     async def reset(self, user_id: str) -> None:
         """Forget what the feed has learned about the viewer."""
@@ -120,7 +123,7 @@ class FeedFeedback(Protocol):
 class Probe(Protocol):
     """Looks into a stored file in a child process (A3, A5, A7)."""
 
-    async def __call__(self, path: Path, policy: UploadPolicy) -> SourceInfo:
+    async def __call__(self, path: Path, policy: UploadPolicy, *, filename: str = "") -> SourceInfo:
         """Return what the source is, or raise the O3 error that refuses it."""
 
 
@@ -134,14 +137,12 @@ class Deps:
     accounts: Accounts
     videos: VideoService
     interactions: Interactions
+    comments: Comments
     store: ObjectStore
     signer: MediaSigner
     probe: Probe
-    catalogue: Catalogue
     feeds: FeedEngine
-    preference: Callable[[str], UserPreference | None]
     engagement: Callable[[str], VideoEngagement | None]
-    freshness: Callable[[str], Freshness]
     intake: Intake
     feedback: FeedFeedback
     tables: TableReader
@@ -154,4 +155,5 @@ DEPS: web.AppKey[Deps] = web.AppKey("deps", Deps)
 ROUTES: web.AppKey[dict[web.AbstractRoute, Route]] = web.AppKey("routes", dict[web.AbstractRoute, Route])
 IDEMPOTENCY: web.AppKey[IdempotencyStore] = web.AppKey("idempotency", IdempotencyStore)
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal")
+CARDS: web.AppKey[CardCache] = web.AppKey("cards")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)

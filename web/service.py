@@ -10,8 +10,7 @@ from aiohttp.web_server import Server
 
 from tables.errors import AppError, BadRequest
 from web import errors
-from web.app import create_app
-from web.keys import Deps
+from web.keys import DEPS
 from web.uploads import sweep
 
 log = structlog.get_logger("web.service")
@@ -66,8 +65,9 @@ class FrontRunner(web.AppRunner):
 class WebService:
     """The listening front of one process."""
 
-    def __init__(self, deps: Deps, host: str, port: int) -> None:
-        self._deps = deps
+    def __init__(self, app: web.Application, host: str, port: int) -> None:
+        """Take an application from ``web.app.create_app``; port 0 lets the system choose."""
+        self._app, self._deps = app, app[DEPS]
         self._host, self._port = host, port
         self._runner: FrontRunner | None = None
 
@@ -75,7 +75,7 @@ class WebService:
         """Listen; raises ``OSError`` that names the address when it is taken."""
         await asyncio.to_thread(sweep, self._deps.settings.upload_dir)
         self._runner = FrontRunner(
-            create_app(self._deps),
+            self._app,
             access_log=None,
             keepalive_timeout=KEEPALIVE_SECONDS,
             max_line_size=MAX_HEADER_BYTES,

@@ -7,11 +7,26 @@ by keyword is who may call it, what it takes, what it answers and which errors i
 from functools import partial
 
 from tables import errors
-from web.api import accounts, description, health
+from web.api import (
+    accounts,
+    description,
+    engagement,
+    fediverse,
+    feeds,
+    health,
+    interactions,
+    media,
+    sockets,
+    tables,
+    videos,
+)
 from web.routes import Auth, RateClass, Route
 from web.schemas import accounts as people
+from web.schemas import engagement as doings
+from web.schemas import feeds as feeding
 from web.schemas import tables as reading
-from web.schemas.base import Document
+from web.schemas import videos as films
+from web.schemas.base import Document, LiveQuery, Page
 
 FREE = RateClass.FREE
 
@@ -57,4 +72,149 @@ ACCOUNTS = (
           errors=(errors.UserNotFound, errors.DatabaseFailure)),
 )  # fmt: skip
 
-TABLE: tuple[Route, ...] = (*SYSTEM, *ACCOUNTS)
+_REFUSED_UPLOADS = (errors.InvalidFormat, errors.CorruptedFile, errors.DurationExceeded, errors.FileTooLarge,
+                    errors.ContentTooLong, errors.InvalidVisibility, errors.UnsupportedMedia,
+                    errors.UserNotFound, errors.StorageFailure, errors.DatabaseFailure)  # fmt: skip
+_SEEN = (errors.ContentNotFound, errors.DatabaseFailure)
+_OWNED = (*_SEEN, errors.NotContentOwner)
+
+_upload = partial(Route, method="POST", tag="videos", auth=Auth.REQUIRED, rate=RateClass.UPLOADS, status=201,
+                  form=films.UploadForm, errors=_REFUSED_UPLOADS, idempotent=True)  # fmt: skip
+_video = partial(Route, method="GET", tag="videos")
+_own = partial(_video, auth=Auth.REQUIRED)
+VIDEOS = (
+    _video(path="/api/v1/uploads/policies", handler=videos.policies, name="upload_policies",
+           summary="What may be uploaded, before the first byte.", response=films.PoliciesAnswer),
+    _upload(path="/api/v1/videos/upload", handler=videos.upload, name="upload_video",
+            summary="Upload a video.", response=films.VideoAnswer),
+    _upload(path="/api/posts", handler=videos.upload_post, name="upload_post",
+            summary="Upload a video; document 000's shape.", response=films.VideoPost),
+    _own(path="/api/v1/videos", handler=videos.list_videos, name="list_videos",
+         summary="The caller's own videos, newest first.", query=films.VideoQuery, response=films.VideoList,
+         errors=(errors.DatabaseFailure,)),
+    _video(path="/api/v1/users/{user_id}/videos", handler=videos.list_of_user, name="list_videos_of_user",
+           summary="Somebody's public videos, newest first.", query=Page, response=films.VideoList,
+           errors=(errors.UserNotFound, errors.DatabaseFailure)),
+    _video(path="/api/v1/videos/{video_id}", handler=videos.get_video, name="get_video", summary="A video.",
+           auth=Auth.OPTIONAL, response=films.VideoAnswer, errors=_SEEN),
+    _own(method="DELETE", path="/api/v1/videos/{video_id}", handler=videos.delete_video, name="delete_video",
+         summary="Delete a video with all its files.", status=204, errors=_OWNED),
+    _own(method="POST", path="/api/v1/videos/{video_id}/retry", handler=videos.retry_video,
+         name="retry_video", summary="Process a FAILED video again.", status=202, response=films.VideoAnswer,
+         errors=(*_OWNED, errors.InvalidStateTransition, errors.ContentAlreadyDeleted)),
+    _video(path="/api/v1/videos/{video_id}/encoding", handler=videos.encoding, name="get_encoding",
+           summary="How far the processing is.", auth=Auth.OPTIONAL, response=films.EncodingAnswer,
+           errors=_SEEN),
+    _video(path="/media/{token}/videos/{key:.+}", handler=media.media, name="media",
+           summary="Media bytes behind a signed URL; ranges are honoured.", rate=FREE,
+           media_type="application/octet-stream", tag="media",
+           errors=(errors.SignatureRefused, errors.ContentNotFound, errors.RangeNotSatisfiable,
+                   errors.StorageFailure)),
+)  # fmt: skip
+
+_event = partial(Route, tag="engagement")
+ENGAGEMENT = (
+    _event(method="POST", path="/api/v1/events", handler=engagement.post_events, name="post_events",
+           summary="Report one event or up to 1,000; durable when answered.", auth=Auth.REQUIRED, status=202,
+           rate=RateClass.EVENTS, request=doings.EventsRequest, response=doings.EventsAnswer,
+           errors=(errors.PublishFailure, errors.DatabaseFailure)),
+    _event(method="GET", path="/api/v1/videos/{video_id}/engagement", handler=engagement.public_counters,
+           name="get_engagement", summary="Public counters, from the table.", auth=Auth.OPTIONAL,
+           response=doings.EngagementAnswer, errors=_SEEN),
+    _event(method="GET", path="/api/v1/reels/{video_id}/analytics", handler=engagement.analytics,
+           name="get_analytics", summary="What the owner, operators and analysts may know.",
+           auth=Auth.REQUIRED, response=doings.AnalyticsAnswer, errors=_OWNED),
+    _event(method="GET", path="/api/v1/users/me/saves", handler=interactions.saves, name="list_saves",
+           summary="The caller's saved videos.", auth=Auth.REQUIRED, query=Page, response=films.VideoList,
+           errors=(errors.DatabaseFailure,)),
+    _event(method="DELETE", path="/api/v1/comments/{comment_id}", handler=interactions.delete_comment,
+           name="delete_comment", summary="Delete a comment.", auth=Auth.REQUIRED, status=204,
+           errors=_OWNED),
+)  # fmt: skip
+
+
+def _interactions(kind: str, prefix: str) -> tuple[Route, ...]:
+    """Return the same rows for posts and for videos: a video's content id is its id (C49, INTERFACE)."""
+    acts = partial(Route, tag="engagement", auth=Auth.REQUIRED,
+                   errors=(*_SEEN, errors.UserNotFound, errors.ContentAlreadyDeleted))  # fmt: skip
+    return (
+        acts(method="POST", path=f"{prefix}/like", handler=interactions.like, name=f"like_{kind}",
+             summary="Like; twice is once.", response=doings.LikeAnswer),
+        acts(method="DELETE", path=f"{prefix}/like", handler=interactions.unlike, name=f"unlike_{kind}",
+             summary="Take a like back.", response=doings.LikeAnswer),
+        acts(method="POST", path=f"{prefix}/save", handler=interactions.save, name=f"save_{kind}",
+             summary="Save for later.", response=doings.SaveAnswer),
+        acts(method="DELETE", path=f"{prefix}/save", handler=interactions.unsave, name=f"unsave_{kind}",
+             summary="Remove from the saved ones.", response=doings.SaveAnswer),
+        acts(method="POST", path=f"{prefix}/share", handler=interactions.share, name=f"share_{kind}",
+             summary="Record a share; each event id once.", status=201, response=doings.ShareAnswer,
+             idempotent=True),
+        acts(method="POST", path=f"{prefix}/comment", handler=interactions.comment, name=f"comment_{kind}",
+             summary="Write a comment or a reply.", status=201, request=doings.CommentRequest,
+             response=doings.CommentAnswer, idempotent=True,
+             errors=(*_SEEN, errors.UserNotFound, errors.ContentAlreadyDeleted, errors.ContentTooLong)),
+        acts(method="GET", path=f"{prefix}/comments", handler=interactions.comments,
+             name=f"list_comments_{kind}", summary="Comments, newest first.", auth=Auth.OPTIONAL,
+             query=doings.CommentQuery, response=doings.CommentList),
+    )  # fmt: skip
+
+
+INTERACTIONS = (
+    *_interactions("post", "/api/v1/posts/{video_id}"),
+    *_interactions("video", "/api/v1/videos/{video_id}"),
+)
+
+_feed = partial(Route, method="GET", tag="feeds", auth=Auth.OPTIONAL, query=feeding.FeedQuery,
+                response=feeding.FeedAnswer, errors=(errors.DatabaseFailure,))  # fmt: skip
+_taste = partial(Route, method="POST", tag="feeds", auth=Auth.REQUIRED, status=204)
+FEEDS = (
+    _feed(path="/api/v1/feed", handler=feeds.feed, name="get_feed",
+          summary="A ranked page, with why; social without a profile."),
+    _feed(path="/api/feed", handler=feeds.similarity, name="get_similarity_feed",
+          summary="A page by similarity; document 000's shape.", response=feeding.SimilarityAnswer),
+    _feed(path="/api/v1/trending", handler=feeds.trending, name="get_trending", summary="What moves now."),
+    _taste(path="/api/v1/feed/feedback", handler=feeds.feedback, name="post_feedback",
+           summary="Less, more, or nothing of a video, creator or tag.", request=feeding.FeedbackRequest,
+           errors=(*_SEEN, errors.UserNotFound, errors.PublishFailure)),
+    _taste(path="/api/v1/feed/reset", handler=feeds.reset, name="reset_feed",
+           summary="Forget the caller's taste.", errors=(errors.PublishFailure, errors.DatabaseFailure)),
+    _taste(path="/api/v1/feed/invalidate", handler=feeds.invalidate, name="invalidate_feed",
+           summary="Drop the caller's kept ranking."),
+)  # fmt: skip
+
+_live = partial(Route, method="GET", tag="notifications", rate=RateClass.GENERAL,
+                query=LiveQuery, errors=(errors.InvalidToken, errors.TokenExpired))  # fmt: skip
+LIVE = (
+    _live(path="/api/v1/ws/notifications", handler=sockets.notifications_socket, name="notifications_socket",
+          summary="Frames {event, data} over a WebSocket; token in header, query, first frame.", status=101),
+    _live(path="/api/v1/notifications/stream", handler=sockets.notifications_stream,
+          name="notifications_stream", summary="The same frames as server-sent events.",
+          media_type="text/event-stream",
+          errors=(errors.InvalidToken, errors.TokenExpired, errors.MissingAuthHeader)),
+)  # fmt: skip
+
+_table = partial(Route, method="GET", tag="analysts", auth=Auth.REQUIRED,
+                 roles=frozenset({"analyst", "operator", "service"}))  # fmt: skip
+ANALYSTS = (
+    _table(path="/api/v1/tables", handler=tables.catalogue, name="list_tables",
+           summary="Stream tables with their freshness.", response=reading.TableCatalogue),
+    _table(path="/api/v1/tables/{name}", handler=tables.table, name="get_table", summary="One table.",
+           response=reading.TableAnswer, errors=(errors.Missing,)),
+    _table(path="/api/v1/tables/{name}/rows", handler=tables.rows, name="list_rows",
+           summary="Rows in key order.", query=reading.RowsQuery, response=reading.TableRows,
+           errors=(errors.Missing,)),
+    _table(path="/api/v1/tables/{name}/rows/{key}", handler=tables.row, name="get_row", summary="One row.",
+           response=reading.TableRowAnswer, errors=(errors.Missing,)),
+)  # fmt: skip
+
+TABLE: tuple[Route, ...] = (
+    *SYSTEM,
+    *ACCOUNTS,
+    *VIDEOS,
+    *ENGAGEMENT,
+    *INTERACTIONS,
+    *FEEDS,
+    *LIVE,
+    *ANALYSTS,
+    *fediverse.ROUTES,
+)

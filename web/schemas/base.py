@@ -1,5 +1,6 @@
 """The bases of all request and answer models."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -47,6 +48,12 @@ class Page(Query):
     cursor: Cursor = None
 
 
+class LiveQuery(Query):
+    """Credentials of clients that cannot set a header on a socket."""
+
+    token: str | None = Field(None, max_length=4096, description="Access token.")
+
+
 class Document(RootModel[dict[str, Any]]):
     """A JSON object whose shape another standard fixes."""
 
@@ -67,7 +74,7 @@ class ErrorAnswer(Answer):
     timestamp: datetime
 
 
-def uuid_or(raised: type[Exception], value: str) -> str:
+def uuid_or(raised: Callable[[], Exception], value: str) -> str:
     """Return the canonical form of a UUID; a path with anything else names nothing.
 
     >>> uuid_or(ValidationFailed, "6F9619FF-8B86-D011-B42D-00C04FC964FF")

@@ -1,11 +1,10 @@
 """Events, interactions, counters (INTERFACE Engagement, F2, F8, H12, H13)."""
 
-from typing import Any
-
 from pydantic import Field, RootModel
 
 from tables.records import Action
-from web.schemas.base import Answer, Body, Time
+from web.schemas.base import Answer, Body, Page, Time
+from web.schemas.videos import Creator
 
 
 class ClientEvent(Body):
@@ -126,10 +125,17 @@ class CommentAnswer(Answer):
 
     id: str
     video_id: str
-    author: dict[str, Any]
+    author: Creator
     text: str
     parent_id: str | None = None
+    deleted: bool = False
     created_at: Time
+
+
+class CommentQuery(Page):
+    """Which comments: with ``parent_id`` only the replies to that one."""
+
+    parent_id: str | None = None
 
 
 class CommentList(Answer):

@@ -1,13 +1,16 @@
 """Feeds (INTERFACE Feeds, E27, E29, Y4)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from web.schemas.base import Answer, Body, Cursor, Limit, Page, Query, Time
+from web.schemas.base import Answer, Body, Page, Time
 from web.schemas.videos import Creator, Playback, Thumbnails
 
-Profile = Literal["similarity", "video", "social", "hybrid", "blend", "chronological", "trending"]
+Profile = Annotated[
+    str,
+    Field(max_length=50, description="similarity, video, social, hybrid, blend, chronological or trending."),
+]
 
 
 class FeedQuery(Page):
@@ -15,18 +18,11 @@ class FeedQuery(Page):
 
     profile: Profile | None = None
     algo: Literal["ch", "time"] | None = None
+    tag: Annotated[str | None, Field(min_length=1, max_length=50, description="Only with this tag.")] = None
 
     def chosen(self) -> str:
         """Return the profile in force; without either it is social (E25)."""
         return self.profile or ("chronological" if self.algo == "time" else "social")
-
-
-class SimilarityQuery(Query):
-    """Document 000's feed."""
-
-    limit: Limit = 20
-    cursor: Cursor = None
-    profile: Profile = "similarity"
 
 
 class Signal(Answer):
@@ -67,6 +63,7 @@ class FeedAnswer(Answer):
     items: list[FeedItem]
     next_cursor: str | None
     profile: str
+    ranked_by: str = Field(description="The profile in effect: trending for a newcomer.")
     degraded: bool = Field(description="Whether a fallback made this page (O33).")
 
 
@@ -87,11 +84,11 @@ class FeedbackRequest(Body):
 
     @model_validator(mode="after")
     def _one_target(self) -> "FeedbackRequest":
-        if len(self.target()) != 1:
+        if len(self.named()) != 1:
             raise ValueError("name exactly one of video_id, creator_id, tag")
         return self
 
-    def target(self) -> dict[str, str]:
-        """Return what it is about, as one name and its value."""
-        named = {"video_id": self.video_id, "creator_id": self.creator_id, "tag": self.tag}
-        return {name: value for name, value in named.items() if value is not None}
+    def named(self) -> list[tuple[str, str]]:
+        """Return what it is about: kind and name."""
+        asked = (("video", self.video_id), ("creator", self.creator_id), ("tag", self.tag))
+        return [(kind, name) for kind, name in asked if name is not None]

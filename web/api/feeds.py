@@ -1,0 +1,98 @@
+"""Feeds over HTTP (INTERFACE Feeds; E10, E25, E27, E29, E43, Y4)."""
+
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import orjson
+from aiohttp import web
+
+from ranking.feed import FeedRequest
+from tables.errors import ContentNotFound, UserNotFound
+from web.http import caller, deps, no_content, principal, raw_json, read_json, read_query
+from web.keys import CARDS
+from web.schemas.base import uuid_or
+from web.schemas.feeds import FeedbackRequest, FeedQuery
+
+if TYPE_CHECKING:
+    from ranking.feed import FeedPage
+
+# A feed is one viewer's and changes with every watch.
+HEADERS = {"Cache-Control": "private, no-store"}
+
+
+async def feed(request: web.Request) -> web.Response:
+    """Answer a page of the feed."""
+    query = read_query(request, FeedQuery)
+    page, items = await _page(request, query, query.chosen())
+    return _answer(page, items)
+
+
+async def similarity(request: web.Request) -> web.Response:
+    """Answer a page in document 000's shape (E27)."""
+    query = read_query(request, FeedQuery)
+    page, items = await _page(request, query, query.profile or "similarity")
+    return raw_json(orjson.dumps({"videos": items, "cursor": page.next_cursor}), headers=HEADERS)
+
+
+async def trending(request: web.Request) -> web.Response:
+    """Answer what moves now."""
+    query = read_query(request, FeedQuery)
+    page, items = await _page(request, query, "trending")
+    return _answer(page, items)
+
+
+async def _page(
+    request: web.Request, query: FeedQuery, profile: str
+) -> "tuple[FeedPage, list[orjson.Fragment]]":
+    services, viewer = deps(request), caller(request)
+    page = services.feeds.page(
+        FeedRequest(
+            viewer_id=viewer.user_id if viewer else None,
+            now=services.clock(),
+            profile=profile,
+            limit=query.limit,
+            cursor=query.cursor,
+            session_seed=crc32(viewer.session_id.encode()) if viewer else 0,
+            tag=query.tag,
+        )
+    )
+    return page, await request.app[CARDS].encode(page.items, viewer)
+
+
+def _answer(page: "FeedPage", items: list[orjson.Fragment]) -> web.Response:
+    body = {
+        "items": items,
+        "next_cursor": page.next_cursor,
+        "profile": page.profile,
+        "ranked_by": page.ranked_by,
+        "degraded": page.degraded,
+    }
+    return raw_json(orjson.dumps(body), headers=HEADERS)
+
+
+async def feedback(request: web.Request) -> web.Response:
+    """Record what the caller wants more or less of."""
+    services, viewer = deps(request), principal(request)
+    asked = await read_json(request, FeedbackRequest)
+    kind, name = asked.named()[0]
+    if kind == "video":
+        name = (await services.videos.get(uuid_or(ContentNotFound, name), viewer)).id
+    elif kind == "creator":
+        name = (await services.accounts.get_user(uuid_or(UserNotFound, name))).id
+    await services.feedback.feedback(viewer.user_id, f"{kind}:{name.lower()}", asked.kind)
+    services.feeds.invalidate(viewer.user_id)
+    return no_content()
+
+
+async def reset(request: web.Request) -> web.Response:
+    """Forget what the feed has learned about the caller."""
+    services, viewer = deps(request), principal(request)
+    await services.feedback.reset(viewer.user_id)
+    services.feeds.invalidate(viewer.user_id)
+    return no_content()
+
+
+async def invalidate(request: web.Request) -> web.Response:
+    """Drop the caller's kept ranking (E43)."""
+    deps(request).feeds.invalidate(principal(request).user_id)
+    return no_content()

@@ -1,0 +1,154 @@
+"""Videos over HTTP (INTERFACE Video; A20, C17, C18, C42, C45, C48)."""
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from media.delivery import not_modified
+from media.policies import POLICIES, extension
+from media.sniff import Container
+from social.videos import StoredUpload, check_metadata
+from social.videos.metadata import MAX_DESCRIPTION_CHARS, MAX_TAGS, MAX_TITLE_CHARS
+from tables.errors import AppError, ContentNotFound, UserNotFound
+from web.http import caller, deps, no_content, principal, read_query, reply
+from web.render import encoding_answer, video_answer, video_post
+from web.schemas.base import Page, uuid_or
+from web.schemas.videos import PoliciesAnswer, Policy, VideoList, VideoQuery
+from web.uploads import Form, receive
+
+if TYPE_CHECKING:
+    from social.views import Video
+
+
+def video_id_of(request: web.Request) -> str:
+    """Return the video id of the path; what is no UUID names no video (CONTENT_NOT_FOUND)."""
+    return uuid_or(ContentNotFound, request.match_info["video_id"])
+
+
+async def policies(request: web.Request) -> web.Response:
+    """Answer what may be uploaded."""
+    items = [
+        Policy(
+            name=policy.name,
+            max_bytes=policy.max_bytes,
+            max_seconds=policy.max_seconds,
+            formats=policy.supported(),
+            extensions=[extension(container) for container in policy.formats],
+        )
+        for policy in POLICIES.values()
+    ]
+    answer = PoliciesAnswer(
+        items=items, max_title=MAX_TITLE_CHARS, max_description=MAX_DESCRIPTION_CHARS, max_tags=MAX_TAGS
+    )
+    return reply(answer, headers={"Cache-Control": "public, max-age=300"})
+
+
+async def upload(request: web.Request) -> web.Response:
+    """Take a video."""
+    video = await _take(request)
+    headers = {"Location": f"/api/v1/videos/{video.id}"}
+    return reply(video_answer(video, deps(request)), status=201, headers=headers)
+
+
+async def upload_post(request: web.Request) -> web.Response:
+    """Take a video, answering in document 000's shape (A20)."""
+    video = await _take(request)
+    headers = {"Location": f"/api/v1/videos/{video.id}"}
+    return reply(video_post(video, deps(request)), status=201, headers=headers)
+
+
+async def _take(request: web.Request) -> "Video":
+    services = deps(request)
+    outcome = "broken_off"
+    try:
+        async with receive(request, services.settings.upload_dir) as form:
+            video = await _store(request, form)
+            outcome = "accepted"
+            services.metrics.upload_bytes.inc(form.size_bytes)
+            return video
+    except AppError as error:
+        outcome = error.code
+        raise
+    finally:
+        services.metrics.uploads.labels(outcome).inc()
+
+
+async def _store(request: web.Request, form: Form) -> "Video":
+    """Check what is cheap first, then look into the file, then make it a video (A3-A8, A19)."""
+    services, policy = deps(request), form.policy()
+    metadata = check_metadata(
+        form.one("title"), form.one("description"), form.tags(), form.one("visibility") or "PUBLIC"
+    )
+    source = await services.probe(form.path, policy, filename=form.filename)
+    stored = StoredUpload(
+        path=form.path,
+        size_bytes=form.size_bytes,
+        mime=source.mime,
+        extension=extension(Container(source.container)),
+        policy=policy.name,
+        sha256=form.sha256,
+        duration_seconds=source.duration_seconds,
+        width=source.width,
+        height=source.height,
+    )
+    return await services.videos.create_from_upload(principal(request), stored, metadata)
+
+
+async def get_video(request: web.Request) -> web.Response:
+    """Answer a video that the caller may see, with a validator."""
+    services, viewer = deps(request), caller(request)
+    video = await services.videos.get(video_id_of(request), viewer)
+    liked = saved = False
+    if viewer is not None:
+        mine = await services.interactions.relations(viewer.user_id, [video.id])
+        liked, saved = video.id in mine.liked, video.id in mine.saved
+    response = reply(video_answer(video, services, liked=liked, saved=saved))
+    return with_etag(request, response)
+
+
+def with_etag(request: web.Request, response: web.Response) -> web.Response:
+    """Add an entity tag, or answer 304 when the client has this very answer."""
+    assert isinstance(response.body, bytes)
+    etag = f'"{blake2b(response.body, digest_size=12).hexdigest()}"'
+    headers = {hdrs.ETAG: etag, hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: hdrs.AUTHORIZATION}
+    if not_modified(request.headers.get(hdrs.IF_NONE_MATCH), etag):
+        return web.Response(status=304, headers=headers)
+    response.headers.update(headers)
+    return response
+
+
+async def list_videos(request: web.Request) -> web.Response:
+    """Answer the caller's own videos, newest first."""
+    services, query = deps(request), read_query(request, VideoQuery)
+    page = await services.videos.list_own(principal(request), query.status, query.cursor, query.limit)
+    items = [video_answer(video, services) for video in page.items]
+    return reply(VideoList(items=items, next_cursor=page.next_cursor))
+
+
+async def list_of_user(request: web.Request) -> web.Response:
+    """Answer what the world may see of somebody's videos, newest first."""
+    services, query = deps(request), read_query(request, Page)
+    owner = await services.accounts.get_user(uuid_or(UserNotFound, request.match_info["user_id"]))
+    page = await services.videos.list_public(owner.id, query.cursor, query.limit)
+    items = [video_answer(video, services) for video in page.items]
+    return reply(VideoList(items=items, next_cursor=page.next_cursor))
+
+
+async def delete_video(request: web.Request) -> web.Response:
+    """Delete a video of the caller's."""
+    await deps(request).videos.delete(video_id_of(request), principal(request))
+    return no_content()
+
+
+async def retry_video(request: web.Request) -> web.Response:
+    """Process a FAILED video again."""
+    services = deps(request)
+    video = await services.videos.retry(video_id_of(request), principal(request))
+    return reply(video_answer(video, services), status=202)
+
+
+async def encoding(request: web.Request) -> web.Response:
+    """Answer how far the processing is."""
+    video = await deps(request).videos.get(video_id_of(request), caller(request))
+    return reply(encoding_answer(video), headers={"Cache-Control": "no-store"})

@@ -1,0 +1,153 @@
+"""Turns what services answer into what clients get: videos, playback, counters."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from media.layout import AssetType
+from web.schemas.videos import Creator, EncodingAnswer, Playback, Thumbnails, VideoAnswer, VideoPost
+
+if TYPE_CHECKING:
+    from social.views import Video
+    from tables.reducers.engagement import VideoEngagement
+    from web.keys import Deps
+
+# Document 000's words for the states (C2, X7).
+POST_STATUS: Mapping[str, str] = {"READY": "ready", "FAILED": "failed"}
+
+
+def moment(at: float) -> datetime:
+    """Return seconds since the epoch as an aware time."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+def table_counters(engagement: "VideoEngagement | None") -> dict[str, int]:
+    """Return the public counters as the table has them, zeros without a row."""
+    return {
+        "view_count": engagement.views if engagement else 0,
+        "like_count": engagement.likes if engagement else 0,
+        "comment_count": engagement.comments if engagement else 0,
+        "share_count": engagement.shares if engagement else 0,
+    }
+
+
+def video_counters(engagement: "VideoEngagement | None", video: "Video") -> dict[str, int]:
+    """Return the public counters of one video: views from the table, relations from their rows.
+
+    The rows know a like in the moment that it is answered; the table follows, and adds the other servers'.
+    """
+    far = engagement.federated if engagement else None
+    return {
+        "view_count": engagement.views if engagement else video.view_count,
+        "like_count": max(0, video.like_count + (far.likes if far else 0)),
+        "comment_count": max(0, video.comment_count + (far.comments if far else 0)),
+        "share_count": video.share_count + (far.shares if far else 0),
+    }
+
+
+def playback(video: "Video", services: "Deps") -> Playback:
+    """Return how to play a video, signed; nothing but nulls unless it is READY (C13, C31, C34)."""
+    if video.status != "READY":
+        return Playback()
+
+    def url(kind: AssetType) -> str | None:
+        found = next((a for a in video.assets if a.type == kind and not a.key.endswith(".jpg")), None)
+        found = found or video.asset(kind)
+        return services.signer.url(found.key) if found else None
+
+    hls = url(AssetType.HLS_MASTER)
+    rungs = [asset for asset in video.assets if asset.type == AssetType.HLS_RENDITION and asset.quality]
+    rungs.sort(key=lambda asset: asset.bandwidth or 0, reverse=True)
+    return Playback(
+        ready=hls is not None,
+        stream_url=hls,
+        hls_url=hls,
+        dash_url=url(AssetType.DASH_MANIFEST),
+        mp4_url=url(AssetType.MP4),
+        poster_url=url(AssetType.POSTER),
+        preview_url=url(AssetType.PREVIEW),
+        storyboard_url=url(AssetType.STORYBOARD),
+        qualities=[asset.quality for asset in rungs if asset.quality],
+    )
+
+
+def thumbnails(video: "Video", services: "Deps") -> Thumbnails:
+    """Return the three sizes of B27, null until they exist."""
+    found = {a.quality: services.signer.url(a.key) for a in video.assets if a.type == AssetType.THUMBNAIL}
+    return Thumbnails(small=found.get("small"), medium=found.get("medium"), large=found.get("large"))
+
+
+def video_answer(
+    video: "Video", services: "Deps", *, liked: bool = False, saved: bool = False
+) -> VideoAnswer:
+    """Return the canonical shape of a video (INTERFACE Video)."""
+    return VideoAnswer(
+        id=video.id,
+        owner_id=video.owner_id,
+        owner=Creator(id=video.owner_id, username=video.owner_username),
+        title=video.title,
+        description=video.description,
+        tags=list(video.tags),
+        visibility=video.visibility.value,
+        policy=video.policy,
+        status=video.status.value,
+        fail_reason=video.fail_reason,
+        fail_code=video.fail_code,
+        duration_seconds=video.duration_seconds,
+        width=video.width,
+        height=video.height,
+        progress=video.progress,
+        thumbnails=thumbnails(video, services),
+        playback=playback(video, services),
+        **video_counters(services.engagement(video.id), video),
+        liked=liked,
+        saved=saved,
+        created_at=moment(video.created_at),
+        updated_at=moment(video.updated_at),
+    )
+
+
+def video_post(video: "Video", services: "Deps") -> VideoPost:
+    """Return document 000's shape of a video (C45)."""
+    small = thumbnails(video, services)
+    rejected = video.moderation_status.value == "rejected"
+    return VideoPost(
+        id=video.id,
+        user_id=video.owner_id,
+        title=video.title,
+        description=video.description,
+        tags=list(video.tags),
+        duration=video.duration_seconds,
+        status="rejected" if rejected else POST_STATUS.get(video.status.value, "processing"),
+        thumbnails=[url for url in (small.small, small.medium, small.large) if url],
+        resolutions=[
+            {
+                "quality": asset.quality,
+                "width": asset.width,
+                "height": asset.height,
+                "bitrate": asset.bandwidth,
+                "url": services.signer.url(asset.key),
+            }
+            for asset in video.assets
+            if asset.type == AssetType.HLS_RENDITION
+        ],
+        is_federated=video.is_federated,
+        origin_server=video.origin_instance,
+        activity_id=video.activitypub_id,
+        moderation_status=video.moderation_status.value,
+        **video_counters(services.engagement(video.id), video),
+        created_at=moment(video.created_at),
+        updated_at=moment(video.updated_at),
+    )
+
+
+def encoding_answer(video: "Video") -> EncodingAnswer:
+    """Return how far the processing of a video is."""
+    return EncodingAnswer(
+        video_id=video.id,
+        status=video.status.value,
+        progress=video.progress,
+        stage=video.stage or None,
+        fail_code=video.fail_code,
+        fail_reason=video.fail_reason,
+    )
