@@ -15,6 +15,7 @@ READ_BYTES = 256 * 1024
 BATCH = 1000
 """DeleteObjects takes a thousand keys."""
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
+_PRESENT = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 _PAST_END = "InvalidRange"
 
 
@@ -47,6 +48,16 @@ class S3Store:
     ) -> None:
         """Close the client."""
         await self._stack.aclose()
+
+    async def create_bucket(self) -> None:
+        """Create the bucket when there is none, for a first start on one's own S3 server."""
+        from botocore.exceptions import ClientError
+
+        try:
+            await self._client.create_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            if _code(error) not in _PRESENT:
+                raise StorageFailure(details={"cause": _code(error)}) from error
 
     async def put_file(self, key: str, path: Path, *, content_type: str, move: bool = False) -> None:
         """Store a file, in parallel parts when it is large."""
