@@ -8,7 +8,7 @@ from social.accounts import Accounts, AccountTools
 from social.guard import SessionGuard
 from social.keys import KeyMaker, MasterKey
 from social.passwords import Passwords
-from social.throttle import NoThrottle, WindowThrottle
+from social.throttle import LoginThrottle
 from social.tokens import AccessTokens
 from tables.relational.engine import Database
 
@@ -27,7 +27,7 @@ def build_accounts(
             clock=clock,
         ),
         guard=SessionGuard(database, clock, access_seconds=settings.access_token_seconds),
-        throttle=WindowThrottle(clock) if settings.rate_limits == "on" else NoThrottle(),
+        throttle=LoginThrottle(clock, enabled=settings.rate_limits == "on"),
         clock=clock,
     )
     return Accounts(

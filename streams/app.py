@@ -12,6 +12,7 @@ import faust
 from media.pipeline import MediaSettings
 from media.stores import ObjectStore
 from ranking.catalogue import Catalogue
+from ranking.embedding import Encoder
 from social.videos import VideoService
 from streams.agents import catalogue, engagement, media, notifications
 from streams.agents.handling import each_event, each_slice
@@ -75,7 +76,7 @@ class StreamDeps:
     videos: VideoService
     store: ObjectStore
     catalogue: Catalogue
-    embed: media.Embed
+    encoder: Encoder
     push: Callable[[str, str, dict[str, object]], object]
     clock: Callable[[], float] = time.time
     on_encoded: Callable[[str, float], None] = lambda outcome, seconds: None
@@ -199,13 +200,13 @@ def _register_media(
         store=deps.store,
         database=deps.database,
         videos=deps.videos,
-        compute=deps.embed,
+        encoder=deps.encoder,
         workdir=settings.workdir,
         clock=deps.clock,
     )
     slices = _slices(topics, streams)
     slices("uploads.enqueue", VIDEO_UPLOADED, lambda b: media.enqueue(b, deps.videos, settings.ladder))
-    slices("media.apply", MEDIA_RESULTS, lambda b: media.apply_results(b, deps.videos, streams.writer))
+    slices("media.apply", MEDIA_RESULTS, lambda b: media.apply_results(b, deps.videos))
     slices("notifications.push", NOTIFICATIONS, lambda b: notifications.push(b, deps.push))
     events = _events(topics, streams)
     # More than one waits at a time: a job that pauses before its next try holds no slot.

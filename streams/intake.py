@@ -5,6 +5,7 @@ to the service that keeps them, and reach the same topic through the outbox.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from social.views import Principal
+from streams.log import EmbeddedLog
 from streams.log.commit import LogWriter, Outgoing
 from streams.log.errors import LogError
 from streams.topics import ENGAGEMENT_EVENTS
@@ -28,6 +29,7 @@ MAX_FUTURE_SECONDS = 300.0
 """How far ahead a client's clock may be."""
 MAX_AGE_SECONDS = 30 * 86400.0
 MAX_WATCH_SECONDS = 86400.0
+TAIL_RECORDS = 5000
 REMEMBERED_IDS = 200_000
 """Event ids kept to tell a known event from a new one; counting does not depend on it."""
 RELATIONS = frozenset({Action.LIKE, Action.UNLIKE, Action.SAVE, Action.UNSAVE, Action.SHARE})
@@ -93,6 +95,35 @@ class RecentIds:
             self._ids.popitem(last=False)
 
 
+async def remember_tail(log: EmbeddedLog, recent: RecentIds) -> None:
+    """Fill the known ids from the newest records of the topic, so that a restart forgets none of them."""
+    partitions = log.partitions(ENGAGEMENT_EVENTS.name) or 0
+    share = REMEMBERED_IDS // max(1, partitions)
+    for partition in range(partitions):
+        end = log.highwater(ENGAGEMENT_EVENTS.name, partition)
+        offset = max(log.earliest(ENGAGEMENT_EVENTS.name, partition), end - share)
+        while chunk := await log.read(ENGAGEMENT_EVENTS.name, partition, offset, TAIL_RECORDS):
+            for value in chunk.values:
+                _remember(value, recent)
+            offset = chunk.offsets[-1] + 1
+
+
+class _Named(msgspec.Struct):
+    """The part of an event that the tail is read for."""
+
+    event_id: str
+    user_id: str
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
+def _remember(value: bytes | None, recent: RecentIds) -> None:
+    with contextlib.suppress(msgspec.DecodeError):  # what is poison is no known event
+        event = _decode_named(value or b"")
+        recent.add(RecentIds.mark(event.user_id, event.event_id))
+
+
 class EngagementIntake:
     """Takes client events; what it accepts is durable when it answers."""
 
@@ -113,11 +144,11 @@ class EngagementIntake:
         self._clock = clock
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def submit(self, principal: Principal, raw: Sequence[Any]) -> IntakeResult:
+    async def submit(self, user_id: str, raw: Sequence[Any]) -> IntakeResult:
         """Take one user's events in order.
 
         Args:
-            principal: the bearer.
+            user_id: the bearer's.
             raw: events as the client sent them, at most 1,000 (INTERFACE, Engagement).
 
         Returns:
@@ -131,7 +162,6 @@ class EngagementIntake:
             raise ValidationFailed(
                 f"At most {MAX_BATCH} events at once.", details={"field": "events", "limit": MAX_BATCH}
             )
-        user_id = principal.user_id
         lock = self._locks.setdefault(user_id, asyncio.Lock())
         try:
             async with lock:  # one at a time per user: order of arrival, and no race between two same ids

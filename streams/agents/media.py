@@ -9,19 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
 import msgspec
 import structlog
 
 from media.pipeline import MediaError, MediaSettings, run_job
 from media.stores import ObjectStore
-from ranking.embedding import Embedding, EmbeddingError
+from ranking.embedding import Embedding, EmbeddingError, Encoder, Source
 from social.videos import VideoService
 from social.videos.embedding import publish_embedding, source_key, wants_encode
 from streams.log.commit import LogWriter, Outgoing
 from streams.log.slices import Slice
-from streams.topics import MEDIA_RESULTS, NOTIFICATIONS
+from streams.topics import MEDIA_RESULTS
 from tables.errors import AppError
 from tables.records import Card, ContentFact, MediaJob, MediaResult, VideoUploaded
 from tables.relational.engine import Database
@@ -121,7 +120,7 @@ class _Reporter:
         await self._tools.writer.publish([Outgoing(MEDIA_RESULTS.name, job.video_id, _encode(result))])
 
 
-async def apply_results(batch: Slice[MediaResult], videos: VideoService, writer: LogWriter) -> None:
+async def apply_results(batch: Slice[MediaResult], videos: VideoService) -> None:
     """Apply reports in order; of several progress reports of a job in one slice only the last matters."""
     latest = {result.job_id: number for number, result in enumerate(batch.records)}
     for number, result in enumerate(batch.records):
@@ -130,16 +129,7 @@ async def apply_results(batch: Slice[MediaResult], videos: VideoService, writer:
         elif result.outcome == "failed":
             await videos.apply_failed(result)
         elif number == latest[result.job_id]:
-            note = await videos.apply_progress(result)
-            if note is not None:
-                await writer.publish([Outgoing(NOTIFICATIONS.name, note.recipient_id, _encode(note))])
-
-
-class Embed(Protocol):
-    """Computes the embedding of a stored source in a child process."""
-
-    async def __call__(self, path: Path, card: Card) -> Embedding:
-        """Return the vector, or raise ``EmbeddingError``."""
+            await videos.apply_progress(result)
 
 
 @dataclass(frozen=True)
@@ -149,7 +139,7 @@ class EmbedTools:
     store: ObjectStore
     database: Database
     videos: VideoService
-    compute: Embed
+    encoder: Encoder
     workdir: Path
     clock: Callable[[], float]
 
@@ -185,8 +175,8 @@ async def _embedding(video_id: str, card: Card, tools: EmbedTools) -> Embedding:
     key = await source_key(tools.database, video_id)
     local = tools.store.local_path(key)
     if local is not None:
-        return await tools.compute(local, card)
+        return await tools.encoder(Source(local, card.title, card.description, card.tags))
     with TemporaryDirectory(dir=tools.workdir) as folder:
         copy = Path(folder) / "source"
         await tools.store.fetch(key, copy)
-        return await tools.compute(copy, card)
+        return await tools.encoder(Source(copy, card.title, card.description, card.tags))

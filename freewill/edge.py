@@ -1,0 +1,74 @@
+"""Wires the front: what handlers are given."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import web
+from freewill.paths import uploads_path
+from media.probe import probe_file
+from media.urls import MediaSigner
+from social.views import Principal
+from streams.intake import WatchedVideo
+from tables.definitions import CATALOGUE, VIDEO_ENGAGEMENT
+from tables.errors import ContentNotFound
+from web.app import create_app
+from web.keys import Deps, WebSettings
+from web.service import WebService
+
+if TYPE_CHECKING:
+    from freewill.node import Node
+
+KEY_PAIR_ID = "media-1"
+
+
+def build_front(node: "Node") -> WebService:
+    """Return the listening service of a node; it is not started."""
+    settings = node.settings
+    tables = node.streams.tables
+    deps = Deps(
+        settings=WebSettings(
+            base_url=settings.public_url,
+            upload_dir=uploads_path(settings),
+            client_dir=Path(web.__file__).parent / "client" / "dist",
+            cors_origins=settings.cors_origins,
+            rate_limits=settings.rate_limits == "on",
+        ),
+        clock=node.clock,
+        readiness=node.readiness,
+        accounts=node.accounts,
+        videos=node.videos,
+        interactions=node.interactions,
+        comments=node.interactions.comments,
+        store=node.store,
+        signer=MediaSigner(
+            node.keyring.media, KEY_PAIR_ID, settings.public_url, lifetime_seconds=settings.media_url_seconds
+        ),
+        probe=probe_file,
+        feeds=node.feeds,
+        engagement=tables[VIDEO_ENGAGEMENT.name].lookup,
+        intake=node.intake,
+        feedback=node.feedback,
+        tables=node.reader,
+        hub=node.hub,
+        metrics=node.metrics,
+        limiter=node.limiter,
+    )
+    return WebService(create_app(deps), settings.host, settings.port)
+
+
+def find_video(node: "Node") -> Callable[[str, str], Awaitable[WatchedVideo | None]]:
+    """Return the look-up of the event intake: the catalogue, and the database for what is not in it."""
+    entries = node.streams.tables[CATALOGUE.name]
+
+    async def find(video_id: str, viewer_id: str) -> WatchedVideo | None:
+        entry = entries.lookup(video_id)
+        if entry is not None and entry.card.visibility == "PUBLIC":
+            return WatchedVideo(entry.card.creator_id, entry.card.duration_seconds)
+        try:
+            video = await node.videos.get(video_id, Principal(viewer_id, "", "user", ""))
+        except ContentNotFound:
+            return None
+        return WatchedVideo(video.owner_id, video.duration_seconds or 0.0)
+
+    return find

@@ -1,0 +1,197 @@
+"""One running instance: every part built, started in order, stopped in order."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from freewill.accounts import build_accounts
+from freewill.edge import build_front, find_video
+from freewill.keyring import open_keyring
+from freewill.metrics import NodeMetrics
+from freewill.paths import APP_ID, log_path, objects_path, uploads_path, work_path
+from freewill.settings import Settings
+from media.pipeline import MediaSettings
+from media.stores import FileStore, ObjectStore
+from ranking.catalogue import Catalogue
+from ranking.embedding import StatisticsEncoder
+from ranking.feed import FeedEngine
+from social.interactions import Interactions
+from social.videos import VideoService
+from streams.app import StreamDeps, Streams, StreamSettings, build_streams, declare_topics
+from streams.feedback import Feedback
+from streams.intake import EngagementIntake, RecentIds, remember_tail
+from streams.log import EmbeddedLog, start_app, stop_app, wait_for_crash
+from streams.reading import StreamTableReader
+from streams.relay import OutboxRelay
+from tables.definitions import USER_PREFERENCE, VIDEO_ENGAGEMENT
+from tables.errors import ServiceUnavailable
+from tables.relational.engine import Database
+from tables.relational.migrate import migrate
+from web.hub import Hub
+from web.keys import Readiness
+from web.limits import MemoryLimiter
+from web.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+STOP_SECONDS = 12.0
+"""What agents get to finish; with the front's own time a stop stays under 20 s (INTERFACE, Process)."""
+SWEEP_SECONDS = 300.0
+MAINTAIN_SECONDS = 60.0
+
+
+class Node:
+    """An instance in one process, in embedded mode."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build every part; nothing is started.
+
+        Raises:
+            ServiceUnavailable: SERVICE_UNAVAILABLE, the settings name a mode that is not built in.
+        """
+        if not settings.broker.startswith("embedded"):
+            raise ServiceUnavailable(
+                f"FREEWILL_BROKER={settings.broker}: this version runs on the embedded log; use embedded://."
+            )
+        self.settings = settings
+        self.clock = time.time
+        self._waiting_for = ["database", "log", "tables"]
+        self._tasks: list[asyncio.Task[None]] = []
+        for folder in (settings.data_dir, uploads_path(settings), work_path(settings)):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._build()
+
+    def _build(self) -> None:
+        settings, clock = self.settings, self.clock
+        self.keyring = open_keyring(settings.secrets_path)
+        self.database = Database.open(settings.relational_url)
+        self.store = _store(settings)
+        self.accounts = build_accounts(settings, self.keyring, self.database, clock)
+        self.videos = VideoService(self.database, self.store, clock)
+        self.interactions = Interactions(self.database, clock)
+        self.hub = Hub(clock)
+        self.metrics = Metrics()
+        self.node_metrics = NodeMetrics(self.metrics.registry)
+        self.log = EmbeddedLog.open(log_path(settings), fsync=settings.log_fsync)
+        self.streams, self.catalogue = self._build_streams()
+        tables = self.streams.tables
+        self.feeds = FeedEngine(
+            self.catalogue, tables[USER_PREFERENCE.name].lookup, cache_seconds=settings.feed_cache_seconds
+        )
+        self.relay = OutboxRelay(self.database, self.streams.writer, moved=self.node_metrics.relayed.inc)
+        self.recent = RecentIds()
+        self.intake = EngagementIntake(
+            self.streams.writer, self.interactions, find_video(self), recent=self.recent, clock=clock
+        )
+        self.feedback = Feedback(self.streams.writer, clock)
+        self.reader = StreamTableReader(tables, self.log, self.streams.progress, group=APP_ID, clock=clock)
+        self.limiter = MemoryLimiter()
+        self.front = build_front(self)
+
+    def _build_streams(self) -> tuple[Streams, Catalogue]:
+        settings = self.settings
+        engagement: list[Callable[[str], object]] = []
+        catalogue = Catalogue(
+            index_folder=settings.data_dir / "index",
+            engagement=lambda video_id: engagement[0](video_id),  # type: ignore[arg-type, return-value]
+        )
+        deps = StreamDeps(
+            log=self.log,
+            database=self.database,
+            videos=self.videos,
+            store=self.store,
+            catalogue=catalogue,
+            encoder=StatisticsEncoder(settings.embedding_timeout_seconds),
+            push=self.hub.push,
+            clock=self.clock,
+            on_encoded=self.node_metrics.encoded,
+            on_dead_letter=self.node_metrics.dead_letter,
+        )
+        streams = build_streams(_stream_settings(settings), deps)
+        engagement.append(streams.tables[VIDEO_ENGAGEMENT.name].lookup)
+        return streams, catalogue
+
+    def readiness(self) -> Readiness:
+        """Say what the instance still waits for (P38)."""
+        return Readiness(missing=tuple(self._waiting_for))
+
+    async def start(self) -> None:
+        """Answer first, then migrate, recover and open for everything."""
+        await self.front.start()
+        await migrate(self.settings.relational_url)
+        self._waiting_for.remove("database")
+        await declare_topics(self.log, self.settings.streams_partitions)
+        await remember_tail(self.log, self.recent)
+        await self.videos.sweep_objects(everything=True)
+        self._waiting_for.remove("log")
+        await start_app(self.streams.app)
+        self.streams.show_all(self.catalogue)
+        self._tasks = [
+            asyncio.create_task(self.relay.run(), name="outbox relay"),
+            asyncio.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep"),
+            asyncio.create_task(_every(MAINTAIN_SECONDS, self._maintain), name="index upkeep"),
+        ]
+        self._waiting_for.remove("tables")
+        log.info("ready", url=self.settings.public_url, videos=len(self.catalogue))
+
+    async def crashed(self) -> BaseException:
+        """Return what ended the streams, once something does: nothing may go on without them."""
+        return await wait_for_crash(self.streams.app)
+
+    async def stop(self) -> bool:
+        """Stop the front, then the streams, then what they stand on.
+
+        Returns:
+            False when the streams did not end in time; what was answered is durable all the same.
+        """
+        self._waiting_for.append("stopping")
+        await self.front.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended = await stop_app(self.streams.app, deadline_seconds=STOP_SECONDS)
+        await self.log.close()
+        self.accounts.close()
+        await self.database.close()
+        return ended
+
+    async def _sweep(self) -> None:
+        await self.videos.sweep_objects()
+
+    async def _maintain(self) -> None:
+        await self.catalogue.maintain(self.clock())
+
+
+def _store(settings: Settings) -> ObjectStore:
+    if settings.object_store == "file":
+        return FileStore(objects_path(settings))
+    from media.s3 import S3Store  # loads botocore, which only this mode needs
+
+    return S3Store(settings.object_store.removeprefix("s3://").rstrip("/"))
+
+
+def _stream_settings(settings: Settings) -> StreamSettings:
+    store = settings.tables_store
+    folder = Path(store.removeprefix("rocksdb://")) if store.startswith("rocksdb://") else None
+    return StreamSettings(
+        app_id=APP_ID,
+        data_dir=folder if folder and folder.name else settings.data_dir / "tables",
+        partitions=settings.streams_partitions,
+        store="rocksdb://" if folder is not None else store,
+        ladder=settings.media_ladder,
+        media_workers=settings.media_workers,
+        media=MediaSettings(preset=settings.media_preset),
+        workdir=work_path(settings),
+    )
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work again and again; a failure is logged and the next round comes."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception:
+            log.exception("periodic_work_failed", work=getattr(work, "__name__", ""))

@@ -1,0 +1,77 @@
+"""The process: logging, the event loop, signals, the end."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+import structlog
+import uvloop
+from rich.console import Console
+
+from freewill.logs import configure_logging
+from freewill.node import Node
+from freewill.settings import Settings
+
+log = structlog.get_logger(__name__)
+STARTED_AND_STOPPED = 0
+FAILED = 1
+
+
+def serve_forever(settings: Settings) -> int:
+    """Run an instance until SIGTERM or SIGINT.
+
+    Returns:
+        The exit code: 0 after a clean stop, 1 when it could not start or its streams crashed.
+    """
+    configure_logging(settings.log_level)
+    return uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, stop)
+    node = Node(settings)
+    code = STARTED_AND_STOPPED
+    try:
+        await node.start()
+        _announce(settings)
+        code = await _until_stopped_or_crashed(node, stop)
+    except Exception as error:
+        log.exception("start_failed")
+        Console(stderr=True).print(f"FreeWill could not start: {error}", style="red", highlight=False)
+        code = FAILED
+    if not await node.stop():
+        # Something hangs. What was answered is durable, and what was not finished is delivered again.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+async def _until_stopped_or_crashed(node: Node, stop: asyncio.Event) -> int:
+    stopping = asyncio.ensure_future(stop.wait())
+    crashing = asyncio.ensure_future(node.crashed())
+    done, waiting = await asyncio.wait({stopping, crashing}, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    if crashing in done:
+        log.error("streams_crashed", error=repr(crashing.result()))
+        return FAILED
+    return STARTED_AND_STOPPED
+
+
+def _on_signal(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        os._exit(FAILED)  # asked twice: now
+    stop.set()
+
+
+def _announce(settings: Settings) -> None:
+    console = Console()
+    console.print(f"\n  FreeWill is ready: [bold cyan]{settings.public_url}[/]", highlight=False)
+    console.print(f"  API description:   {settings.public_url}/api/docs", highlight=False)
+    console.print("  A living feed:     make demo (in another terminal)\n", highlight=False)
