@@ -1,9 +1,19 @@
 """Fixtures that every test may use."""
 
+import asyncio
 import os
+import shutil
+import threading
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
+
+from tables.relational.engine import Database
+from tables.relational.migrate import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,3 +31,81 @@ def shared_dir() -> Path:
             pytest.fail(f"{path} is missing: CI runs the tests on real material")
         pytest.skip(f"real material is not at {path} (set FREEWILL_SHARED)")
     return path
+
+
+def _run(work: Coroutine[Any, Any, object]) -> None:
+    """Run a coroutine to its end in a thread, apart from the loop of the tests."""
+    failures: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            asyncio.run(work)
+        except BaseException as error:  # handed to the test's thread below
+            failures.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+async def _administer(url: str, statement: str) -> None:
+    import asyncpg
+
+    plain = make_url(url).set(drivername="postgresql", database="postgres")
+    connection = await asyncpg.connect(plain.render_as_string(hide_password=False))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _run(migrate(f"sqlite+aiosqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def _postgres_template() -> Iterator[str]:
+    url = os.environ.get("FREEWILL_TEST_POSTGRES_URL")
+    if not url:
+        if os.environ.get("CI"):
+            pytest.fail("FREEWILL_TEST_POSTGRES_URL is missing: CI runs the tests on PostgreSQL too")
+        pytest.skip("no PostgreSQL (set FREEWILL_TEST_POSTGRES_URL; `make services` starts one)")
+    name = f"freewill_template_{uuid.uuid4().hex[:12]}"
+    _run(_administer(url, f'CREATE DATABASE "{name}"'))
+    template = make_url(url).set(database=name).render_as_string(hide_password=False)
+    try:
+        _run(migrate(template))
+        yield template
+    finally:
+        _run(_administer(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a migrated, empty database of its own; every test runs on both dialects."""
+    if request.param == "sqlite":
+        path = tmp_path / "freewill.db"
+        shutil.copyfile(request.getfixturevalue("_sqlite_template"), path)
+        yield f"sqlite+aiosqlite:///{path}"
+        return
+    template = make_url(request.getfixturevalue("_postgres_template"))
+    url = template.set(database=f"freewill_{uuid.uuid4().hex[:12]}")
+    address = url.render_as_string(hide_password=False)
+    _run(_administer(address, f'CREATE DATABASE "{url.database}" TEMPLATE "{template.database}"'))
+    try:
+        yield address
+    finally:
+        _run(_administer(address, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)'))
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Return an open database, migrated and empty."""
+    opened = Database.open(database_url, synchronous="NORMAL")
+    yield opened
+    await opened.close()
