@@ -61,8 +61,8 @@ class Catalogue:
     def upsert(self, card: Card) -> None:
         """Add a video or replace its card; a card without embedding keeps the vector it had.
 
-        Raises:
-            ValueError: The embedding is not float16[512].
+        A broken embedding counts as none: the video is shown by its other merits, and
+        ``inconsistencies`` names it.
         """
         vector = _decode(card.embedding)
         number = self._numbers.get(card.video_id)
@@ -198,13 +198,11 @@ class Catalogue:
 
 
 def _decode(embedding: bytes) -> Vector | None:
-    """Return the unit vector of a card, renormalised after float16; None when there is none yet."""
-    if not embedding:
+    """Return the unit vector of a card, renormalised after float16; None when there is none to use."""
+    if len(embedding) != 2 * DIMENSIONS:
         return None
     vector = np.frombuffer(embedding, np.float16).astype(np.float32)
-    if vector.size != DIMENSIONS or not np.isfinite(vector).all():
-        raise ValueError(f"an embedding has {DIMENSIONS} finite float16 values, got {len(embedding)} bytes")
     norm = float(np.linalg.norm(vector))
-    if norm < 1e-6:
-        raise ValueError("an embedding has unit length")
+    if not 1e-6 < norm < np.inf:
+        return None
     return vector / np.float32(norm)

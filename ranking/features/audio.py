@@ -57,7 +57,8 @@ def _mel_filters() -> Block:
     rising = (bins - hertz[:-2]) / (hertz[1:-1] - hertz[:-2])
     falling = (hertz[2:] - bins) / (hertz[2:] - hertz[1:-1])
     filters: Block = np.maximum(0.0, np.minimum(rising, falling))
-    return filters / np.maximum(filters.sum(axis=0), 1e-9)
+    filters /= np.maximum(filters.sum(axis=0), 1e-9)
+    return filters
 
 
 def _mel(hertz: float) -> float:
