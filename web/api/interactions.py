@@ -97,8 +97,6 @@ async def comments(request: web.Request) -> web.Response:
     page = await services.comments.listing(
         caller(request), video_id_of(request), query.cursor, query.limit, query.parent_id
     )
-        caller(request), video_id_of(request), query.cursor, query.limit
-    )
     items = [_comment(item) for item in page.items]
     return reply(CommentList(items=items, next_cursor=page.next_cursor))
 
