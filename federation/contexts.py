@@ -6,6 +6,7 @@ activity (DESIGN section 5, invariant 6).
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -44,7 +45,7 @@ Loader = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
 
 class UnknownContext(LookupError):
-    """A document names a context that is not built in; fetching it would let strangers choose what it means."""
+    """A document names a context that is not built in; a fetched one would let strangers choose its terms."""
 
 
 @cache
@@ -73,18 +74,32 @@ def expand(document: Document, documents: Mapping[str, Document] | None = None) 
     """Return the expanded form of a document, read with the built-in contexts unless told otherwise.
 
     Raises:
-        jsonld.JsonLdError: it is no JSON-LD, or names an unknown context (its ``cause`` is then
-            ``UnknownContext``).
+        UnknownContext: it names a context that is not known.
+        jsonld.JsonLdError: it is no JSON-LD.
     """
-    options = {"documentLoader": loader(documents or built_in())}
-    expanded: list[dict[str, Any]] = jsonld.expand(document, options)
-    return expanded
+    with _known_only():
+        expanded: list[dict[str, Any]] = jsonld.expand(
+            document, {"documentLoader": loader(documents or built_in())}
+        )
+        return expanded
 
 
 def compact(document: Document, context: Any) -> Document:
     """Return a document in the terms of ``context``; raises as :func:`expand` does."""
-    compacted: Document = jsonld.compact(document, context, {"documentLoader": loader(built_in())})
-    return compacted
+    with _known_only():
+        compacted: Document = jsonld.compact(document, context, {"documentLoader": loader(built_in())})
+        return compacted
+
+
+@contextmanager
+def _known_only() -> Iterator[None]:
+    """Let the loader's own error out of the one that PyLD wraps around it."""
+    try:
+        yield
+    except jsonld.JsonLdError as error:
+        if isinstance(error.__cause__, UnknownContext):
+            raise error.__cause__ from None
+        raise
 
 
 def undefined_terms(document: Document) -> list[str]:

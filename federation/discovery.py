@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from federation.addresses import Addresses, channel_name
 from federation.model import Author
@@ -68,6 +68,10 @@ def parse_resource(at: Addresses, resource: str) -> Subject | None:
 
 
 def _parse_url(at: Addresses, url: str) -> Subject | None:
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise MalformedResource(url) from None
     if url.rstrip("/") in (at.base, at.instance_actor):
         return Subject(instance=True)
     if did := at.did_of(url):
