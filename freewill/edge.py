@@ -19,7 +19,7 @@ from web.service import WebService
 if TYPE_CHECKING:
     from freewill.node import Node
 
-KEY_PAIR_ID = "media-1"
+KEY_PAIR_ID = "media1"
 
 
 def build_front(node: "Node") -> WebService:
