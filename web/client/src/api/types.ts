@@ -46,7 +46,7 @@ export interface Video {
   height: number | null;
   progress: number | null;
   created_at: string;
-  creator?: Creator | null;
+  owner?: Creator | null;
   thumbnails: Thumbnails | null;
   playback: Playback;
   view_count: number;
