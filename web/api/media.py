@@ -22,7 +22,17 @@ async def media(request: web.Request) -> web.StreamResponse:
     services.signer.verify(request.match_info["token"], key, services.clock())
     if key.split("/")[2].startswith("source."):
         raise ContentNotFound  # the original is for processing only
-    info = await services.store.stat(key)
+    return await serve_object(request, key)
+
+
+async def serve_object(request: web.Request, key: str) -> web.StreamResponse:
+    """Answer a stored object, whole or a range of it; the caller has decided that it may be seen.
+
+    Raises:
+        ContentNotFound: there is no such object (CONTENT_NOT_FOUND).
+        RangeNotSatisfiable: the range starts past its end (RANGE_NOT_SATISFIABLE).
+    """
+    info = await deps(request).store.stat(key)
     if info is None:
         raise ContentNotFound
     headers = delivery.headers(key, info.etag, info.modified_at) | PLAYER_HEADERS
