@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import web
+from freewill.fediverse import build_federation
 from freewill.paths import uploads_path
 from media.probe import probe_file
 from media.urls import MediaSigner
@@ -12,6 +13,7 @@ from social.views import Principal
 from streams.intake import WatchedVideo
 from tables.definitions import CATALOGUE, VIDEO_ENGAGEMENT
 from tables.errors import ContentNotFound
+from web.api.fediverse_answers import FEDERATION
 from web.app import create_app
 from web.keys import Deps, WebSettings
 from web.service import WebService
@@ -54,7 +56,9 @@ def build_front(node: "Node") -> WebService:
         metrics=node.metrics,
         limiter=node.limiter,
     )
-    return WebService(create_app(deps), settings.host, settings.port)
+    app = create_app(deps)
+    app[FEDERATION] = build_federation(node)
+    return WebService(app, settings.host, settings.port)
 
 
 def find_video(node: "Node") -> Callable[[str, str], Awaitable[WatchedVideo | None]]:

@@ -19,6 +19,8 @@ class Keyring:
     """Wraps the private keys of actors in the database, 32 bytes (X42)."""
     media: bytes
     """PEM of the RSA key that signs media URLs (C31)."""
+    instance: bytes
+    """PEM of the RSA key of the server's own actor in the fediverse."""
 
 
 def open_keyring(folder: Path) -> Keyring:
@@ -28,6 +30,7 @@ def open_keyring(folder: Path) -> Keyring:
         tokens=_read_or_make(folder / "tokens.key", lambda: secrets.token_bytes(32)),
         master=_read_or_make(folder / "master.key", lambda: secrets.token_bytes(32)),
         media=_read_or_make(folder / "media.pem", generate_key),
+        instance=_read_or_make(folder / "instance.pem", generate_key),
     )
 
 
