@@ -57,10 +57,15 @@ class DurableBuffer(ProducerBuffer):  # type: ignore[misc]
     async def flush(self) -> None:
         """Wait until everything that was put is delivered.
 
+        While the app stops after a lost record it returns at once: the consumer commits nothing any more,
+        and the other services still have to be stopped.
+
         Raises:
             BaseException: a record could not be delivered (the send's own error).
         """
-        await self._wait_below(1)
+        app: Any = self.app
+        if self.failure is None or not app.should_stop:
+            await self._wait_below(1)
 
     async def flush_atmost(self, max_messages: int | None) -> int:
         """Wait until everything is delivered; Faust's limit is about its own polling."""

@@ -204,9 +204,16 @@ class HardenedConsumer:
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit, unless the consumer was frozen by a stop or a lost changelog record."""
-        if self.frozen or self.app.producer.buffer.failure is not None:
+        if not self._may_commit():
             return False
         return bool(await super().force_commit(topics, start_new_transaction))  # type: ignore[misc]
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # asked again: a record may have been lost while the flush before this waited
+        return self._may_commit() and bool(await super()._commit(offsets))  # type: ignore[misc]
+
+    def _may_commit(self) -> bool:
+        return not self.frozen and self.app.producer.buffer.failure is None
 
     # -- stop
 

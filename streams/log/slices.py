@@ -137,6 +137,7 @@ class RecordSchema(faust.Schema):  # type: ignore[misc]
     def __init__(self, record_type: type[Any]) -> None:
         super().__init__(key_serializer="raw", value_serializer="raw", allow_empty=True)
         self.decoder: SliceDecoder[Any] = SliceDecoder(record_type)
+        self._latest: tuple[Chunk, Slice[Any]] | None = None
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
         """Return the function that makes an event of a message."""
@@ -166,15 +167,18 @@ class SliceSchema(RecordSchema):
 
     def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Any]]:
         """Return the function that makes an event of a chunk."""
-        decoder, create_event = self.decoder, app.create_event
-        latest: list[Any] = [None, None]  # several agents on one topic: decode a chunk once
+        create_event = app.create_event
 
         async def decode(message: Any, *, propagate: bool = False) -> Any:
-            if latest[0] is not message.value:
-                latest[:] = message.value, decoder.slice(message.value)
-            return create_event(None, latest[1], None, message)
+            return create_event(None, self._decode_once(message.value), None, message)
 
         return decode
+
+    def _decode_once(self, chunk: Chunk) -> Slice[Any]:
+        # the agents of a topic get one message one after the other, each through its own channel
+        if self._latest is None or self._latest[0] is not chunk:
+            self._latest = (chunk, self.decoder.slice(chunk))
+        return self._latest[1]
 
 
 def sliced_topic(

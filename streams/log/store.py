@@ -123,17 +123,19 @@ class EmbeddedLog:
     # -- topics
 
     async def declare(self, topic: str, partitions: int, policy: TopicPolicy | None = None) -> None:
-        """Create a topic, or check that it is the one that exists; a changed policy takes effect.
+        """Create a topic, or check that it is the one that exists.
+
+        A changed policy takes effect; None leaves it, or gives a new topic the default.
 
         Raises:
             PartitionMismatch: it exists with another number of partitions.
         """
-        policy = policy or TopicPolicy()
         known = self._topics.get(topic)
         if known is not None and known[1] != partitions:
             raise PartitionMismatch(topic, known[1], partitions)
-        if known is None or known[2] != policy:
-            await self._run(lambda connection: self._declare(connection, topic, partitions, policy))
+        if known is None or (policy is not None and known[2] != policy):
+            wanted = policy or TopicPolicy()
+            await self._run(lambda connection: self._declare(connection, topic, partitions, wanted))
 
     def _declare(
         self, connection: sqlite3.Connection, topic: str, partitions: int, policy: TopicPolicy

@@ -44,8 +44,10 @@ class TopicInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 def policy_of(
     config: Mapping[str, Any] | None, retention: float | None, compacting: bool | None
-) -> TopicPolicy:
-    """Translate what Faust says of a topic, with Kafka's configuration names."""
+) -> TopicPolicy | None:
+    """Translate what Faust says of a topic, with Kafka's configuration names; None when it says nothing."""
+    if not config and retention is None and compacting is None:
+        return None
     config = config or {}
     size = config.get("retention.bytes")
     grace = config.get("delete.retention.ms")
