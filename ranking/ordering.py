@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,17 @@ from ranking.profiles import Array
 Order = NDArray[np.int64]
 
 
-def by_score(scores: Array, created_at: Array, ids: Sequence[str]) -> Order:
-    """Return positions best first; ties go to the newer, then to the smaller id (E26)."""
+def by_score(scores: Array, created_at: Array, ids: Callable[[], Sequence[str]]) -> Order:
+    """Return positions best first; ties go to the newer, then to the smaller id (E26).
+
+    ``ids`` is called only when score and time both tie: looking up hundreds of ids costs more than sorting.
+    """
     order = np.lexsort((-created_at, -scores))
     same = (np.diff(scores[order]) == 0) & (np.diff(created_at[order]) == 0)
     if not same.any():
         return order
-    return np.array(sorted(range(len(ids)), key=lambda i: (-scores[i], -created_at[i], ids[i])), np.int64)
+    names = ids()
+    return np.array(sorted(range(len(names)), key=lambda i: (-scores[i], -created_at[i], names[i])), np.int64)
 
 
 def author_decay(

@@ -92,7 +92,10 @@ def rank(catalogue: Catalogue, viewer: Viewer, asked: Asked) -> Ranking:
         extra["watched"] = WATCHED_PENALTY * viewer.watched(rows["hash"]).astype(np.float64)
     for change in extra.values():
         scores = scores + change
-    ids = [card.video_id if (card := catalogue.card(n)) else "" for n in gathered.numbers.tolist()]
+
+    def ids() -> list[str]:
+        return [card.video_id if (card := catalogue.card(n)) else "" for n in gathered.numbers.tolist()]
+
     if profile.author_decay < 1.0:
         first = ordering.by_score(scores, known.created_at, ids)
         lost = ordering.author_decay(
@@ -104,7 +107,7 @@ def rank(catalogue: Catalogue, viewer: Viewer, asked: Asked) -> Ranking:
     order = ordering.share_pages(order, rows["creator"], asked.limit, profile.creator_share)
     order, explored = _explored(order, known, extra, profile, asked)
     reasons = _reasons(profile, values, explored)
-    matrix = np.stack([*values.values(), *extra.values()], axis=1) if len(ids) else np.zeros((0, 1))
+    matrix = np.stack([*values.values(), *extra.values()], axis=1) if len(order) else np.zeros((0, 1))
     return Ranking(
         profile=profile.name,
         numbers=gathered.numbers[order],
