@@ -1,0 +1,222 @@
+"""A real server in a process of its own, as ``make run`` starts it, on a free port with its own data."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+READY_SECONDS = 240
+
+
+class Server:
+    """A server that can be stopped, killed and started again over the same data."""
+
+    def __init__(self, data: Path, **environment: str) -> None:
+        self.data = data
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = data.parent / f"{data.name}.log"
+        self._environment = environment
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FREEWILL_")}
+        return kept | {
+            "FREEWILL_DATA_DIR": str(self.data),
+            "FREEWILL_PORT": str(self.port),
+            "FREEWILL_MEDIA_PRESET": "ultrafast",
+            "FREEWILL_RATE_LIMITS": "off",
+            **self._environment,
+        }
+
+    def launch(self) -> None:
+        """Start the process in a group of its own; it may not answer yet."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "freewill.cli", "serve"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def start(self) -> None:
+        """Start and wait until it is ready."""
+        self.launch()
+        await self.wait_ready()
+
+    async def wait_ready(self) -> None:
+        assert self.process is not None
+        deadline = time.monotonic() + START_SECONDS
+        async with aiohttp.ClientSession() as session:
+            while time.monotonic() < deadline:
+                if self.process.poll() is not None:
+                    raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.tail()}")
+                with contextlib.suppress(aiohttp.ClientError, OSError):
+                    async with session.get(self.url + "/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(0.1)
+        raise AssertionError(f"the server was not ready after {START_SECONDS} s:\n{self.tail()}")
+
+    def kill(self) -> None:
+        """``kill -9`` of the process group: server and children, at once."""
+        if self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run the command ``freewill`` with this server's settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "freewill.cli", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def tail(self, lines: int = 30) -> str:
+        return (
+            "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+        )
+
+
+class Client:
+    """One person's requests; ``status`` of the last answer is kept."""
+
+    def __init__(self, server: Server, session: aiohttp.ClientSession) -> None:
+        self.server = server
+        self.session = session
+        self.token = ""
+        self.user: dict[str, Any] = {}
+        self.status = 0
+        self.headers: Any = {}
+
+    async def call(self, method: str, path: str, **options: Any) -> Any:
+        """Make a request and return its body: JSON when it is JSON, else text."""
+        headers = dict(options.pop("headers", {}))
+        if self.token and "Authorization" not in headers:
+            headers["Authorization"] = f"Bearer {self.token}"
+        url = path if path.startswith("http") else self.server.url + path
+        async with self.session.request(method, url, headers=headers, **options) as answer:
+            self.status, self.headers = answer.status, answer.headers
+            if "json" in answer.headers.get("Content-Type", ""):
+                return await answer.json(content_type=None)
+            return await answer.text(errors="replace")
+
+    async def get(self, path: str, **options: Any) -> Any:
+        return await self.call("GET", path, **options)
+
+    async def post(self, path: str, json: Any = None, **options: Any) -> Any:
+        return await self.call("POST", path, json=json, **options)
+
+    async def register(self, name: str = "", password: str = "correct horse battery") -> "Client":
+        name = name or f"u{secrets.token_hex(5)}"
+        body = await self.post(
+            "/api/v1/auth/register",
+            {"username": name, "email": f"{name}@example.org", "password": password},
+        )
+        assert self.status == 201, body
+        self.user, self.token = body["user"], body["access_token"]
+        return self
+
+    async def upload(self, path: Path, *, title: str = "A clip", **fields: str) -> Any:
+        """Upload by multipart form, as a browser does."""
+        form = aiohttp.FormData()
+        for name, value in {"title": title, **fields}.items():
+            form.add_field(name, value)
+        with path.open("rb") as file:
+            form.add_field("file", file, filename=path.name, content_type="application/octet-stream")
+            return await self.call("POST", "/api/v1/videos/upload", data=form)
+
+    async def wait_status(self, video_id: str, *statuses: str, seconds: float = READY_SECONDS) -> Any:
+        """Poll a video until it has one of the statuses."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            video = await self.get(f"/api/v1/videos/{video_id}")
+            if self.status == 200 and video["status"] in statuses:
+                return video
+            await asyncio.sleep(0.25)
+        raise AssertionError(f"{video_id} is {video} after {seconds} s:\n{self.server.tail()}")
+
+    async def eventually(self, path: str, holds: Callable[[Any], bool], seconds: float = 60) -> Any:
+        """Poll a path until its body satisfies a condition."""
+        deadline = time.monotonic() + seconds
+        body: Any = None
+        while time.monotonic() < deadline:
+            body = await self.get(path)
+            if self.status == 200 and holds(body):
+                return body
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{path} is {body!r} after {seconds} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Return a maker of servers; what is still running at the end is killed."""
+    servers: list[Server] = []
+
+    def make(**environment: str) -> Server:
+        server = Server(tmp_path / f"data{len(servers)}", **environment)
+        servers.append(server)
+        return server
+
+    yield make
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One running server for all tests that leave it usable."""
+    server = Server(tmp_path_factory.mktemp("shared") / "data")
+    asyncio.run(server.start())
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
+        yield session
+
+
+@pytest.fixture
+def make_client(session: aiohttp.ClientSession) -> Callable[[Server], Client]:
+    return lambda server: Client(server, session)
+
+
+@pytest.fixture
+async def alice(shared_server: Server, make_client: Callable[[Server], Client]) -> Client:
+    """Somebody signed in at the shared server."""
+    return await make_client(shared_server).register()
