@@ -1,5 +1,6 @@
 """A front with the fediverse routes over a real SQLite database and a real file store."""
 
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,6 @@ from media.delivery import content_type
 from media.layout import master_key, mp4_key, picture_key, rendition_key
 from media.stores import FileStore
 from tables.relational.engine import Database
-from tables.relational.migrate import migrate
 from tables.relational.models import (
     ActorKeyRow,
     RefreshTokenRow,
@@ -52,33 +52,14 @@ def instance_pem() -> bytes:
 
 
 @dataclass
-class Site:
-    """A running server, and hands to put things into it."""
+class Seeds:
+    """Hands to put people, videos and files into the stores."""
 
-    client: TestClient[Any, Any]
-    at: Addresses
     database: Database
     store: FileStore
     pem: str
-    counts: dict[str, Counts]
 
     now = NOW
-
-    @property
-    def host(self) -> str:
-        return self.at.host
-
-    async def get(self, url: str, accept: str | None = "application/activity+json", **kwargs: Any):
-        headers = {"Accept": accept} if accept else {}
-        headers |= kwargs.pop("headers", {})
-        path = url.removeprefix(self.at.base)
-        return await self.client.get(path, headers=headers, allow_redirects=False, **kwargs)
-
-    async def json(self, url: str, accept: str | None = "application/activity+json") -> dict[str, Any]:
-        response = await self.get(url, accept)
-        assert response.status == 200, await response.text()
-        document: dict[str, Any] = await response.json(content_type=None)
-        return document
 
     async def person(self, username: str) -> UserRow:
         user = UserRow(
@@ -152,6 +133,31 @@ class Site:
             session.add_all(rows)
 
 
+@dataclass
+class Site(Seeds):
+    """A running server."""
+
+    client: TestClient[Any, Any]
+    at: Addresses
+    counts: dict[str, Counts]
+
+    @property
+    def host(self) -> str:
+        return self.at.host
+
+    async def get(self, url: str, accept: str | None = "application/activity+json", **kwargs: Any):
+        headers = {"Accept": accept} if accept else {}
+        headers |= kwargs.pop("headers", {})
+        path = url.removeprefix(self.at.base)
+        return await self.client.get(path, headers=headers, allow_redirects=False, **kwargs)
+
+    async def json(self, url: str, accept: str | None = "application/activity+json") -> dict[str, Any]:
+        response = await self.get(url, accept)
+        assert response.status == 200, await response.text()
+        document: dict[str, Any] = await response.json(content_type=None)
+        return document
+
+
 def _assets(video_id: str) -> list[VideoAssetRow]:
     def asset(kind: str, key: str, **values: Any) -> VideoAssetRow:
         return VideoAssetRow(
@@ -175,12 +181,19 @@ def _assets(video_id: str) -> list[VideoAssetRow]:
 
 
 @pytest.fixture
-async def site(tmp_path: Path, instance_pem: bytes) -> AsyncIterator[Site]:
+async def seeds(database: Database, tmp_path: Path, instance_pem: bytes) -> Seeds:
+    """Return hands on an empty database, once for each dialect."""
+    return Seeds(database, FileStore(tmp_path / "objects"), public_pem(instance_pem))
+
+
+@pytest.fixture
+async def site(_sqlite_template: Path, tmp_path: Path, instance_pem: bytes) -> AsyncIterator[Site]:
     """Return a running server with nobody on it."""
-    url, port = f"sqlite+aiosqlite:///{tmp_path / 'site.db'}", unused_port()
-    await migrate(url)
-    database, store = Database.open(url, synchronous="NORMAL"), FileStore(tmp_path / "objects")
-    at, counts = Addresses.of(f"http://127.0.0.1:{port}"), dict[str, Counts]()
+    shutil.copyfile(_sqlite_template, tmp_path / "site.db")
+    database = Database.open(f"sqlite+aiosqlite:///{tmp_path / 'site.db'}", synchronous="NORMAL")
+    store, counts = FileStore(tmp_path / "objects"), dict[str, Counts]()
+    port = unused_port()
+    at = Addresses.of(f"http://127.0.0.1:{port}")
     app = _application(tmp_path, at, store)
     app[FEDERATION] = Federation(
         addresses=at,
@@ -190,7 +203,7 @@ async def site(tmp_path: Path, instance_pem: bytes) -> AsyncIterator[Site]:
     )
     client = TestClient(TestServer(app, port=port))
     await client.start_server()
-    yield Site(client, at, database, store, public_pem(instance_pem), counts)
+    yield Site(database, store, public_pem(instance_pem), client, at, counts)
     await client.close()
     await database.close()
 
