@@ -17,7 +17,7 @@ from media.workers.scenes import SCENES, Grid
 from media.workers.tones import sound
 
 RATE = 30
-DRAWN_SHORT_SIDE = {"noise": 120, "plasma": 160}
+DRAWN_SHORT_SIDE = {"noise": 120, "plasma": 160, "mandelbrot": 216, "cellular": 216, "waves": 216}
 DRAWN_OTHERWISE = 270
 """Scenes are soft, so they are drawn small and scaled up: many times faster, and nobody sees it."""
 AUDIO_CHUNK = 1024

@@ -185,7 +185,7 @@ def mandelbrot(grid: Grid, rng: np.random.Generator) -> Scene:
         c = np.complex64(constant + 0.012 * np.exp(1.1j * t))
         count = np.zeros(z.shape, np.float32)
         for _ in range(steps):
-            inside = np.abs(z) < 16
+            inside = z.real**2 + z.imag**2 < 256
             count += inside
             z = np.where(inside, z * z + c, z)
         # The fraction between two counts makes the bands smooth (Vepstas).
