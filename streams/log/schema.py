@@ -12,7 +12,10 @@ import uuid
 from pathlib import Path
 from typing import Final, Literal
 
-from streams.log.errors import LogCorrupt, LogError
+import msgspec
+
+from streams.log.errors import LogCorrupt, LogError, PartitionMismatch
+from streams.log.topics import TopicPolicy
 from streams.log.wal import commit_frames, replayed_frames
 
 logger = logging.getLogger(__name__)
@@ -137,3 +140,31 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         newest = start if last is None else (last & OFFSET_MASK) + 1
         if newest != end:
             raise LogCorrupt(f"{path}: partition {identity} ends at {newest}, but {end} was recorded")
+
+
+def declare_topic(
+    writing: sqlite3.Connection, topic: str, partitions: int, policy: TopicPolicy
+) -> tuple[int, dict[int, int]]:
+    """Insert a topic with its partitions, or give an existing one this policy, in the open transaction.
+
+    Returns the topic's id, and the id of each partition by its number.
+
+    Raises:
+        PartitionMismatch: it exists with another number of partitions.
+    """
+    body = msgspec.json.encode(policy)
+    found = writing.execute("SELECT id, partitions FROM topic WHERE name = ?", (topic,)).fetchone()
+    if found is not None and found[1] != partitions:
+        raise PartitionMismatch(topic, found[1], partitions)
+    if found is not None:
+        key = int(found[0])
+        writing.execute("UPDATE topic SET policy = ? WHERE id = ?", (body, key))
+    else:
+        values = (topic, partitions, body)
+        writing.execute("INSERT INTO topic (name, partitions, policy) VALUES (?, ?, ?)", values)
+        key = int(writing.execute("SELECT id FROM topic WHERE name = ?", (topic,)).fetchone()[0])
+        rows = [(key, number) for number in range(partitions)]
+        writing.executemany("INSERT INTO partition (topic_id, number) VALUES (?, ?)", rows)
+    return key, dict(
+        writing.execute("SELECT number, id FROM partition WHERE topic_id = ?", (key,)).fetchall()
+    )

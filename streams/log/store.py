@@ -18,7 +18,7 @@ from streams.log.partitioner import partition_for
 from streams.log.positions import Positions
 from streams.log.reader import read_chunk
 from streams.log.records import Batch, Chunk, Headers, TopicPartition
-from streams.log.schema import Fsync, connect, prepare
+from streams.log.schema import Fsync, connect, declare_topic, prepare
 from streams.log.topics import TopicInfo, TopicPolicy
 from streams.log.upkeep import Upkeep
 from streams.log.writer import Job, Request, Writer
@@ -130,39 +130,20 @@ class EmbeddedLog:
         Raises:
             PartitionMismatch: it exists with another number of partitions.
         """
+        if partitions < 1:
+            raise ValueError(f"topic {topic!r} needs at least one partition")
         known = self._topics.get(topic)
         if known is not None and known[1] != partitions:
             raise PartitionMismatch(topic, known[1], partitions)
         if known is None or (policy is not None and known[2] != policy):
             wanted = policy or TopicPolicy()
-            await self._run(lambda connection: self._declare(connection, topic, partitions, wanted))
-
-    def _declare(
-        self, connection: sqlite3.Connection, topic: str, partitions: int, policy: TopicPolicy
-    ) -> None:
-        if partitions < 1:
-            raise ValueError(f"topic {topic!r} needs at least one partition")
-        known = self._topics.get(topic)
-        body = msgspec.json.encode(policy)
-        if known is not None:
-            if known[1] != partitions:
-                raise PartitionMismatch(topic, known[1], partitions)
-            connection.execute("UPDATE topic SET policy = ? WHERE id = ?", (body, known[0]))
-            self._topics[topic] = (known[0], partitions, policy)
-            return
-        connection.execute(
-            "INSERT INTO topic (name, partitions, policy) VALUES (?, ?, ?)", (topic, partitions, body)
-        )
-        key = connection.execute("SELECT id FROM topic WHERE name = ?", (topic,)).fetchone()[0]
-        for number in range(partitions):
-            connection.execute("INSERT INTO partition (topic_id, number) VALUES (?, ?)", (key, number))
-        for identity, number in connection.execute(
-            "SELECT id, number FROM partition WHERE topic_id = ?", (key,)
-        ).fetchall():
-            self._positions.ids[topic, number] = identity
-            self._positions.starts[topic, number] = 0
-            self._positions.ends[topic, number] = 0
-        self._topics[topic] = (key, partitions, policy)
+            # what the job finds is remembered only now that it is committed
+            key, numbers = await self._run(lambda writing: declare_topic(writing, topic, partitions, wanted))
+            for number, identity in numbers.items():
+                self._positions.ids[topic, number] = identity
+                self._positions.starts.setdefault((topic, number), 0)
+                self._positions.ends.setdefault((topic, number), 0)
+            self._topics[topic] = (key, partitions, wanted)
 
     def topics(self) -> list[str]:
         """Return the names of all topics, sorted."""
