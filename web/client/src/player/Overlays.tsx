@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { Play, RotateCw, TriangleAlert, Volume2, VolumeX } from "lucide-preact";
-import { choose, preferences } from "../lib/preferences";
+import { choose } from "../lib/preferences";
 import { useStore } from "../lib/store";
 import { Button, IconButton } from "../ui/Button";
 import type { PlayerPool } from "./pool";
@@ -14,12 +14,11 @@ export function toggleSound(pool: PlayerPool): void {
 /** Sound is one clear tap away while the browser keeps the video muted, and small once it was chosen. */
 export function SoundToggle({ pool }: { pool: PlayerPool }): JSX.Element {
   const { muted } = useStore(pool.state);
-  const { sound } = useStore(preferences);
   if (muted) {
     return (
       <button type="button" class="sound-pill" data-testid="sound-toggle" onClick={() => toggleSound(pool)}>
         <VolumeX size={20} aria-hidden="true" />
-        {sound ? "Tap for sound" : "Sound on"}
+        {matchMedia("(pointer: coarse)").matches ? "Tap for sound" : "Turn sound on"}
       </button>
     );
   }

@@ -58,7 +58,7 @@ function SlideView({ item, pool, active, near, on, onHost }: SlideProps): JSX.El
       style={{ "--ratio": String(ratioOf({ width, height })) }}
     >
       {near && (
-        <div class="slide-frame">
+        <div class="slide-frame" data-wide={(width ?? 0) > (height ?? 0) || undefined}>
           <Stage
             picture={{ id: item.id, title: item.title, width, height, poster: item.playback.poster_url ?? item.thumbnails?.large ?? null }}
             pool={pool}

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { MutableRef } from "preact/hooks";
 import { prefersReducedMotion } from "../../lib/media-query";
 import type { Direction } from "../../player/pool-plan";
@@ -44,6 +44,18 @@ export function useActive(count: number): Active {
       element.removeEventListener("scrollend", settled);
     };
   }, []);
+
+  // When slides come in before the closing one while it is on the screen, browsers keep that one snapped
+  // and would jump to the end of the new page: stay at the place instead.
+  const place = useRef({ index: 0, count });
+  useLayoutEffect(() => {
+    const element = scroller.current;
+    const { index: at, count: before } = place.current;
+    if (element !== null && count > before && at >= before - 1) {
+      element.scrollTo({ top: at * element.clientHeight, behavior: "instant" });
+    }
+    place.current = { index, count };
+  }, [index, count]);
 
   const scrollTo = useCallback(
     (to: number) => {
