@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ranking.columns import Columns
+from ranking.columns import Columns, without_vector
 from ranking.index import AnnoyIndex, ExactIndex, VectorIndex
 from ranking.vectors import DIMENSIONS, Numbers, Vector, VectorStore
 from tables.records import Card
@@ -43,6 +43,7 @@ class Catalogue:
         self.version = 0  # grows when a video is added, changed or removed
         self._numbers: dict[str, int] = {}
         self._cards: list[Card | None] = []
+        self._shown: list[Card | None] = []  # the same without vectors, so that a page makes no objects
         self._holes: list[int] = []
         self._tag_members: dict[str, set[int]] = {}
         self._index: VectorIndex = ExactIndex(self.vectors)
@@ -87,7 +88,7 @@ class Catalogue:
         if number is None:
             return
         self._untag(number)
-        self._cards[number] = None
+        self._cards[number] = self._shown[number] = None
         self.columns.clear(number)
         self.vectors.drop(number)
         self._index.changed(number)
@@ -109,9 +110,9 @@ class Catalogue:
         """Return the dense number of a video, or None. Numbers of removed videos are used again."""
         return self._numbers.get(video_id)
 
-    def card(self, number: int) -> Card | None:
-        """Return the card under a dense number, or None."""
-        return self._cards[number] if 0 <= number < len(self._cards) else None
+    def shown(self, number: int) -> Card | None:
+        """Return the card under a dense number, without its vector, or None."""
+        return self._shown[number] if 0 <= number < len(self._shown) else None
 
     def vector(self, video_id: str) -> Vector | None:
         """Return the embedding of a video, float32[512], or None (D7)."""
@@ -180,10 +181,11 @@ class Catalogue:
         if self._holes:
             return self._holes.pop()
         self._cards.append(None)
+        self._shown.append(None)
         return len(self._cards) - 1
 
     def _set_card(self, number: int, card: Card) -> None:
-        self._cards[number] = card
+        self._cards[number], self._shown[number] = card, without_vector(card)
         self.columns.put(number, card)
         for tag in card.tags:
             self._tag_members.setdefault(tag.lower(), set()).add(number)

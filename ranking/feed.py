@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ranking import cursor as cursors
 from ranking.catalogue import Catalogue
-from ranking.columns import without_vector
 from ranking.cursor import Cursor
 from ranking.profiles import PROFILES, Profile
 from ranking.ranked import Asked, Ranking, rank
@@ -233,11 +232,11 @@ class FeedEngine:
         )
 
     def _item(self, ranking: Ranking, place: int) -> FeedItem:
-        card = self._catalogue.card(int(ranking.numbers[place]))
+        card = self._catalogue.shown(int(ranking.numbers[place]))
         assert card is not None, "a live row has a card"
         return FeedItem(
             video_id=card.video_id,
-            card=without_vector(card),
+            card=card,
             score=float(ranking.scores[place]),
             reason=ranking.reasons[place],
             signals=ranking.signals(place),

@@ -94,7 +94,7 @@ def rank(catalogue: Catalogue, viewer: Viewer, asked: Asked) -> Ranking:
         scores = scores + change
 
     def ids() -> list[str]:
-        return [card.video_id if (card := catalogue.card(n)) else "" for n in gathered.numbers.tolist()]
+        return [card.video_id if (card := catalogue.shown(n)) else "" for n in gathered.numbers.tolist()]
 
     if profile.author_decay < 1.0:
         first = ordering.by_score(scores, known.created_at, ids)

@@ -153,7 +153,7 @@ def step(
     if new is None or new == old:
         return before
     state = _learn(before, old, new, card, rules) if card else before
-    positives = _bounded_positives({**before.positives, event.video_id: new}, now)
+    positives = _bounded_positives(before.positives, event.video_id, new, now)
     seen = _remember(before.seen, event.video_id) if new.actions & VIEW else before.seen
     return msgspec.structs.replace(state, positives=positives, seen=seen, version=before.version + 1)
 
@@ -325,16 +325,25 @@ def _bumped(
     return {key: result[key] for key in strongest}
 
 
-def _bounded_positives(entries: dict[str, Positive], now: float) -> dict[str, Positive]:
-    kept = {key: entry for key, entry in entries.items() if now - entry.at <= WINDOW_SECONDS}
-    ordered = sorted(kept.items(), key=lambda pair: (pair[1].at, pair[0]))
-    return dict(ordered[-MAX_POSITIVES:])
+def _bounded_positives(
+    entries: Mapping[str, Positive], video_id: str, entry: Positive, now: float
+) -> dict[str, Positive]:
+    """Return the entries with one set, oldest first, without the expired and beyond the bound."""
+    kept = {key: old for key, old in entries.items() if now - old.at <= WINDOW_SECONDS and key != video_id}
+    in_order = not kept or next(reversed(kept.values())).at < entry.at
+    kept[video_id] = entry
+    if not in_order:  # a late event, or two at once: then the id decides, so that arrival does not
+        kept = dict(sorted(kept.items(), key=lambda pair: (pair[1].at, pair[0])))
+    while len(kept) > MAX_POSITIVES:
+        del kept[next(iter(kept))]
+    return kept
 
 
 def _remember(seen: bytes, video_id: str) -> bytes:
-    mark = video_hash(video_id).to_bytes(_SEEN_BYTES, "little")
-    marks = [seen[i : i + _SEEN_BYTES] for i in range(0, len(seen), _SEEN_BYTES)]
-    return seen if mark in marks else b"".join([*marks[-(MAX_SEEN - 1) :], mark])
+    mark = video_hash(video_id)
+    if (np.frombuffer(seen, np.uint64) == mark).any():
+        return seen
+    return seen[-_SEEN_BYTES * (MAX_SEEN - 1) :] + mark.to_bytes(_SEEN_BYTES, "little")
 
 
 def _with_wish(state: UserPreference, kind: str, target: str, at: float) -> UserPreference:
