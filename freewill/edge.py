@@ -42,6 +42,7 @@ def build_front(node: "Node") -> WebService:
         videos=node.videos,
         interactions=node.interactions,
         comments=node.interactions.comments,
+        graph=node.graph,
         store=node.store,
         signer=MediaSigner(
             node.keyring.media, KEY_PAIR_ID, settings.public_url, lifetime_seconds=settings.media_url_seconds

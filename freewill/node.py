@@ -18,6 +18,7 @@ from media.stores import FileStore, ObjectStore
 from ranking.catalogue import Catalogue
 from ranking.embedding import StatisticsEncoder
 from ranking.feed import FeedEngine
+from social.graph import Graph
 from social.interactions import Interactions
 from social.videos import VideoService
 from streams.app import StreamDeps, Streams, StreamSettings, build_streams, declare_topics
@@ -71,6 +72,7 @@ class Node:
         self.accounts = build_accounts(settings, self.keyring, self.database, clock)
         self.videos = VideoService(self.database, self.store, clock)
         self.interactions = Interactions(self.database, clock)
+        self.graph = Graph(self.database, clock)
         self.hub = Hub(clock)
         self.metrics = Metrics()
         self.node_metrics = NodeMetrics(self.metrics.registry)

@@ -80,6 +80,20 @@ class InvalidVisibility(BadRequest):
     message = "Visibility is PUBLIC, FOLLOWERS_ONLY or PRIVATE."
 
 
+class DuplicateFollow(BadRequest):
+    """The caller follows this user already (X33)."""
+
+    code = "DUPLICATE_FOLLOW"
+    message = "You follow this person already."
+
+
+class SelfFollow(BadRequest):
+    """Nobody follows themselves (O4)."""
+
+    code = "SELF_FOLLOW"
+    message = "You cannot follow yourself."
+
+
 class UsernameTaken(BadRequest):
     """Another account has this user name."""
 

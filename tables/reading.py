@@ -1,4 +1,4 @@
-"""Reading stream tables as an analyst: what a reader offers, and how fresh an answer is (Y10, DESIGN section 4)."""
+"""Reading stream tables as an analyst: what there is, and how fresh it is (Y10, DESIGN section 4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ranking.feed import FeedEngine
     from social.accounts import Accounts
     from social.comments import Comments
+    from social.graph import Graph
     from social.interactions import Interactions
     from social.videos import VideoService
     from social.views import Principal
@@ -138,6 +139,7 @@ class Deps:
     videos: VideoService
     interactions: Interactions
     comments: Comments
+    graph: Graph
     store: ObjectStore
     signer: MediaSigner
     probe: Probe

@@ -13,6 +13,7 @@ from web.api import (
     engagement,
     fediverse,
     feeds,
+    graph,
     health,
     interactions,
     media,
@@ -110,6 +111,16 @@ VIDEOS = (
            media_type="application/octet-stream", tag="media",
            errors=(errors.SignatureRefused, errors.ContentNotFound, errors.RangeNotSatisfiable,
                    errors.StorageFailure)),
+)  # fmt: skip
+
+_graph = partial(Route, method="POST", tag="graph", auth=Auth.REQUIRED, response=graph.FollowAnswer)
+GRAPH = (
+    _graph(path="/api/v1/users/{user_id}/follow", handler=graph.follow, name="follow_user",
+           summary="Follow a person.",
+           errors=(errors.UserNotFound, errors.SelfFollow, errors.DuplicateFollow, errors.DatabaseFailure)),
+    _graph(path="/api/v1/users/{user_id}/unfollow", handler=graph.unfollow, name="unfollow_user",
+           summary="Stop following a person.",
+           errors=(errors.UserNotFound, errors.SelfFollow, errors.DatabaseFailure)),
 )  # fmt: skip
 
 _event = partial(Route, tag="engagement")
@@ -211,6 +222,7 @@ TABLE: tuple[Route, ...] = (
     *SYSTEM,
     *ACCOUNTS,
     *VIDEOS,
+    *GRAPH,
     *ENGAGEMENT,
     *INTERACTIONS,
     *FEEDS,

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from time import monotonic
 from typing import Any, Literal, TypeVar
 
 import structlog
@@ -26,13 +27,19 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = 4  # the first try and O14's three retries
 FIRST_DELAY_SECONDS = 0.05
 BUSY_TIMEOUT_MS = 5_000  # another process, such as the command line, may hold the write lock
-POOL_TIMEOUT_SECONDS = 10.0
+POOL_TIMEOUT_SECONDS = 5.0
+# No new try after this long: the client that waits has a timeout too.
+RETRY_WINDOW_SECONDS = 15.0
 STATEMENT_TIMEOUT_SECONDS = 10.0
 # SQLSTATEs worth another try: serialization, deadlock, connection failures, server going away.
 _TRANSIENT_STATES = frozenset(
     {"40001", "40P01", "08000", "08003", "08006", "57P01", "57P02", "57P03", "53300"}
 )
 _TRANSIENT_TEXT = ("database is locked", "database table is locked", "database is busy")
+
+
+class CommitUnknown(Exception):
+    """The connection broke while it committed: the work may be done, so it is not tried again."""
 
 
 class Database:
@@ -99,11 +106,13 @@ class Database:
 
         ``work`` must do nothing but talk to its session: it may run more than once.
         """
-        return await self._retried(work, self.transaction)
+        return await self._retried(work, self.transaction, is_transient)
 
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run a query in a reading session; a transient failure or timeout is retried (O13, O15)."""
-        return await self._retried(work, self.session)
+        return await self._retried(
+            work, self.session, lambda error: is_transient(error) or isinstance(error, TimeoutError)
+        )
 
     async def close(self) -> None:
         """Close every connection."""
@@ -117,30 +126,41 @@ class Database:
             async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session:
                 yield session
                 if commit:
-                    await session.commit()
+                    await _commit(session)
         except AppError:
             raise
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except (SQLAlchemyError, OSError, TimeoutError, CommitUnknown) as error:
             raise _translate(error) from error
 
     async def _retried(
         self,
         work: Callable[[AsyncSession], Awaitable[T]],
         opener: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+        worth: Callable[[BaseException | None], bool],
     ) -> T:
-        delay = FIRST_DELAY_SECONDS
+        delay, started = FIRST_DELAY_SECONDS, monotonic()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with opener() as session:
                     return await work(session)
             except DatabaseFailure as failure:
-                if attempt == ATTEMPTS or not is_transient(failure.__cause__):
+                late = monotonic() - started > RETRY_WINDOW_SECONDS
+                if attempt == ATTEMPTS or late or not worth(failure.__cause__):
                     raise
                 log.warning("database_retry", attempt=attempt, error=repr(failure.__cause__))
             # Jitter keeps two transactions that deadlocked from meeting again.
             await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311
             delay *= 4
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def _commit(session: AsyncSession) -> None:
+    try:
+        await session.commit()
+    except (DBAPIError, OSError, TimeoutError) as error:
+        if getattr(error, "connection_invalidated", True):
+            raise CommitUnknown(str(error)) from error
+        raise
 
 
 def is_transient(error: BaseException | None) -> bool:

@@ -45,6 +45,7 @@ async def _page(
     request: web.Request, query: FeedQuery, profile: str
 ) -> "tuple[FeedPage, list[orjson.Fragment]]":
     services, viewer = deps(request), caller(request)
+    following = await services.graph.following(viewer.user_id) if viewer else frozenset()
     page = services.feeds.page(
         FeedRequest(
             viewer_id=viewer.user_id if viewer else None,
@@ -54,6 +55,7 @@ async def _page(
             cursor=query.cursor,
             session_seed=crc32(viewer.session_id.encode()) if viewer else 0,
             tag=query.tag,
+            following=following,
         )
     )
     return page, await request.app[CARDS].encode(page.items, viewer)

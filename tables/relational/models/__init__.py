@@ -10,6 +10,7 @@ from tables.relational.models.accounts import (
     UserRow,
 )
 from tables.relational.models.base import Base, UtcDateTime, moment, seconds, seconds_or_none
+from tables.relational.models.graph import FollowRow
 from tables.relational.models.interactions import CommentRow, LikeRow, RelationEventRow, SaveRow, ShareRow
 from tables.relational.models.records import ObjectRemovalRow, OutboxRow, TombstoneRow
 from tables.relational.models.videos import (
@@ -31,6 +32,7 @@ __all__ = [
     "CommentRow",
     "DidDocumentRow",
     "EncodingJobRow",
+    "FollowRow",
     "LikeRow",
     "ObjectRemovalRow",
     "OutboxRow",

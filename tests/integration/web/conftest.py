@@ -3,20 +3,39 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 
+from media import layout
+from media.layout import AssetType
+from media.policies import UploadPolicy
+from media.probe import SourceInfo
+from media.stores import FileStore
+from media.urls import MediaSigner, generate_key
+from ranking.catalogue import Catalogue
+from ranking.feed import FeedEngine
 from social.accounts import Accounts, AccountTools
+from social.comments import Comments
+from social.graph import Graph
 from social.guard import SessionGuard
+from social.interactions import Interactions
 from social.keys import KeyMaker, MasterKey
 from social.passwords import Passwords
 from social.throttle import LoginThrottle
 from social.tokens import AccessTokens
+from social.videos import VideoService
 from social.views import Principal
+from streams.intake import EngagementIntake, WatchedVideo
+from tables.errors import CorruptedFile, InvalidFormat, Missing
+from tables.reading import Freshness, Row, TableInfo
+from tables.records import Asset, MediaResult
+from tables.reducers.engagement import VideoEngagement
 from tables.relational.engine import Database
 from tables.relational.migrate import migrate
 from tables.relational.models import UserRow, moment
@@ -57,6 +76,9 @@ class Person:
 @dataclass
 class Front:
     """A running front and what is behind it."""
+
+    upload = property(lambda self: partial(upload, self))
+    make_ready = property(lambda self: partial(make_ready, self))
 
     client: TestClient[Any, Any]
     deps: Deps
@@ -155,12 +177,159 @@ async def build(tmp_path: Path) -> AsyncIterator[Build]:
 
 
 @pytest.fixture
+async def ada(front: Front) -> Person:
+    """Return somebody with an account."""
+    return await front.person("ada")
+
+
+@pytest.fixture
 async def front(build: Build) -> Front:
     """Return a running front with rate limits off."""
     return await build()
 
 
+class Log:
+    """Stands for the message log: keeps what is published."""
+
+    def __init__(self) -> None:
+        self.published: list[Any] = []
+
+    async def publish(self, outputs: Any) -> None:
+        self.published.extend(outputs)
+
+
+class Tables:
+    """One stream table, as the analysts' reader shows it."""
+
+    def __init__(self, engagement: dict[str, VideoEngagement]) -> None:
+        self.values = engagement
+
+    def catalogue(self) -> list[TableInfo]:
+        return [self.describe("video_engagement")]
+
+    def describe(self, name: str) -> TableInfo:
+        if name != "video_engagement":
+            raise Missing
+        return TableInfo(name, "Counters of a video.", "content id", "VideoEngagement", 8, len(self.values))
+
+    def freshness(self, name: str) -> Freshness:
+        self.describe(name)
+        return Freshness(as_of=1_700_000_000.0, applied={"engagement.deltas-0": 7}, lag=0)
+
+    async def rows(self, name: str, limit: int, after: str | None) -> Any:
+        self.describe(name)
+        keys = sorted(key for key in self.values if after is None or key > after)
+        page = [Row(key, {"views": self.values[key].views}) for key in keys[:limit]]
+        return page, page[-1].key if len(keys) > limit else None
+
+    async def row(self, name: str, key: str) -> Row | None:
+        self.describe(name)
+        state = self.values.get(key)
+        return Row(key, {"views": state.views}) if state else None
+
+
+class Wishes:
+    """Keeps what viewers said about the feed."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, ...]] = []
+
+    async def feedback(self, user_id: str, target: str, kind: str) -> None:
+        self.said.append((user_id, target, kind))
+
+    async def reset(self, user_id: str) -> None:
+        self.said.append((user_id, "reset"))
+
+
+async def fake_probe(path: Path, policy: UploadPolicy, *, filename: str = "") -> SourceInfo:
+    """Look at the bytes only: for tests whose subject is not the probe."""
+    size = path.stat().st_size
+    if not size:
+        raise CorruptedFile
+    if not path.read_bytes()[:16].startswith(b"video"):
+        raise InvalidFormat(details={"supported": policy.supported()})
+    return SourceInfo("mp4", "video/mp4", 2.0, 640, 360, 0, 30.0, "h264", None, size)
+
+
 def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, Any]:
     """Return the services behind the front, by their name in ``Deps``."""
-    names = ("videos", "interactions", "store", "signer", "probe", "catalogue", "feeds", "preference")
-    return dict.fromkeys((*names, "engagement", "freshness", "intake", "feedback", "tables"))
+    store = FileStore(folder / "objects")
+    catalogue = Catalogue()
+    engagement: dict[str, VideoEngagement] = {}
+    videos, interactions = VideoService(database, store, clock), Interactions(database, clock)
+
+    async def find_video(video_id: str, viewer_id: str) -> WatchedVideo | None:
+        found = await videos.get_many([video_id], Principal(viewer_id, "", "user", ""))
+        video = found.get(video_id)
+        return WatchedVideo(video.owner_id, video.duration_seconds or 0.0) if video else None
+
+    return {
+        "videos": videos,
+        "interactions": interactions,
+        "comments": Comments(database, clock),
+        "graph": Graph(database, clock),
+        "store": store,
+        "signer": MediaSigner(signing_key(), "K1", BASE_URL, clock=clock),
+        "probe": fake_probe,
+        "feeds": FeedEngine(catalogue, lambda user_id: None),
+        "engagement": Engagement(engagement),
+        "intake": EngagementIntake(Log(), interactions, find_video, clock=clock),
+        "feedback": Wishes(),
+        "tables": Tables(engagement),
+    }
+
+
+class Engagement:
+    """Reads counters; a test fills ``values``."""
+
+    def __init__(self, values: dict[str, VideoEngagement]) -> None:
+        self.values = values
+
+    def __call__(self, video_id: str) -> VideoEngagement | None:
+        return self.values.get(video_id)
+
+
+@lru_cache
+def signing_key() -> bytes:
+    return generate_key()
+
+
+MASTER = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000000\n360p/playlist.m3u8\n"
+
+
+async def upload(front: Front, owner: Person, path: str = "/api/v1/videos/upload", **fields: Any) -> Any:
+    """Upload a few bytes that the fake probe takes; return the answer's body."""
+    form = FormData()
+    for name, value in ({"title": "A clip"} | fields).items():
+        form.add_field(name, value)
+    form.add_field("file", b"video bytes", filename="clip.mp4", content_type="video/mp4")
+    response = await front.client.post(path, data=form, headers=owner.headers)
+    body = await response.json()
+    assert response.status == 201, body
+    return body
+
+
+async def make_ready(front: Front, video_id: str) -> None:
+    """Let a video become READY, as the pipeline does, with a few stored outputs."""
+    services = front.deps
+    await services.videos.enqueue_encoding(video_id)
+    job = next(job for job in await services.videos.unfinished_jobs() if job.video_id == video_id)
+    assets = []
+    for kind, key, quality in (
+        (AssetType.HLS_MASTER, layout.master_key(video_id), None),
+        (AssetType.HLS_RENDITION, layout.rendition_key(video_id, "360p"), "360p"),
+        (AssetType.MP4, layout.mp4_key(video_id, "360p"), "360p"),
+        (AssetType.POSTER, layout.picture_key(video_id, "poster.jpg"), None),
+        (AssetType.THUMBNAIL, layout.picture_key(video_id, "small.jpg"), "small"),
+    ):
+        data = MASTER if kind == AssetType.HLS_MASTER else key.encode() * 50
+        await services.store.put_bytes(key, data, content_type="application/octet-stream")
+        assets.append(Asset(type=kind, key=key, quality=quality, width=640, height=360))
+    result = MediaResult(
+        job_id=job.job_id, video_id=video_id, outcome="completed", at=front.clock(),
+        duration_seconds=2.0, width=640, height=360, assets=tuple(assets),
+    )  # fmt: skip
+    assert await services.videos.apply_completed(result)
+    card = await services.videos.card(video_id)
+    assert card is not None
+    services.feeds._catalogue.upsert(card)
