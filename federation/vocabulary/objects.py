@@ -33,7 +33,7 @@ def note(at: Addresses, video: PublicVideo) -> Document:
         "tag": [_hashtag(at, tag) for tag in video.tags],
         "likes": _count(f"{note_id}/likes", video.counts.likes),
         "shares": _count(f"{note_id}/shares", video.counts.shares),
-        "replies": f"{note_id}/replies",
+        "replies": _count(f"{note_id}/replies", video.counts.comments),
     }
 
 

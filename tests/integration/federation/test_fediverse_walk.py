@@ -90,7 +90,7 @@ async def test_counts_come_from_the_table_when_it_has_them(site):
     note = await site.json(site.at.note(row.id))
     assert (note["likes"]["totalItems"], note["shares"]["totalItems"]) == (5, 2)
     assert (await site.json(note["likes"]["id"]))["totalItems"] == 5
-    assert (await site.json(note["replies"]))["totalItems"] == 3
+    assert (await site.json(note["replies"]["id"]))["totalItems"] == note["replies"]["totalItems"] == 3
 
 
 async def test_each_video_is_met_once_when_outbox_is_paged(site):
