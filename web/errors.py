@@ -60,6 +60,8 @@ def response(error: errors.AppError, request_id: str, now: float) -> web.Respons
         answer.headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     if error.status == 401:
         answer.headers["WWW-Authenticate"] = f'Bearer error="{error.code.lower()}"'
+    if error.status == 416:
+        answer.headers["Content-Range"] = f"bytes */{error.details['size']}"  # RFC 9110 section 14.4
     answer.headers["Cache-Control"] = "no-store"
     return answer
 

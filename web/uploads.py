@@ -65,6 +65,8 @@ async def receive(request: web.Request, folder: Path) -> AsyncIterator[Form]:
         FileTooLarge: more bytes than the policy allows, found while they arrive (FILE_TOO_LARGE).
         ValidationFailed: no file, or a malformed form (VALIDATION_ERROR; ``details.field``).
     """
+    if request.content_type == "application/x-www-form-urlencoded":
+        raise missing_file()  # what clients send for a form that has no file in it
     if request.content_type != "multipart/form-data":
         raise UnsupportedMedia(
             details={"content_type": request.content_type, "supported": ["multipart/form-data"]}
@@ -77,6 +79,11 @@ async def receive(request: web.Request, folder: Path) -> AsyncIterator[Form]:
         yield form
     finally:
         await asyncio.to_thread(form.path.unlink, missing_ok=True)
+
+
+def missing_file() -> ValidationFailed:
+    """Return the refusal of a form without a file."""
+    return ValidationFailed("file: a file is required.", details={"field": "file"})
 
 
 def too_large(limit: int) -> FileTooLarge:
@@ -92,7 +99,7 @@ async def _read_parts(request: web.Request, form: Form) -> None:
         # What aiohttp's reader raises for boundaries, headers and encodings that make no sense.
         raise ValidationFailed("The form is malformed.", details={"field": "body"}) from error
     if not form.has_file:
-        raise ValidationFailed("file: a file is required.", details={"field": "file"})
+        raise missing_file()
     if form.size_bytes > form.policy().max_bytes:
         raise too_large(form.policy().max_bytes)
 
