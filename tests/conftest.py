@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from tables.relational.engine import Database
 from tables.relational.migrate import migrate
+from tables.relational.models import Base
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,7 +54,7 @@ def _run(work: Coroutine[Any, Any, object]) -> None:
 async def _administer(url: str, statement: str) -> None:
     import asyncpg
 
-    plain = make_url(url).set(drivername="postgresql", database="postgres")
+    plain = make_url(url).set(drivername="postgresql")
     connection = await asyncpg.connect(plain.render_as_string(hide_password=False))
     try:
         await connection.execute(statement)
@@ -69,18 +70,18 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _postgres_template() -> Iterator[str]:
+def _postgres_database() -> Iterator[str]:
     url = os.environ.get("FREEWILL_TEST_POSTGRES_URL")
     if not url:
         if os.environ.get("CI"):
             pytest.fail("FREEWILL_TEST_POSTGRES_URL is missing: CI runs the tests on PostgreSQL too")
         pytest.skip("no PostgreSQL (set FREEWILL_TEST_POSTGRES_URL; `make services` starts one)")
-    name = f"freewill_template_{uuid.uuid4().hex[:12]}"
+    name = f"freewill_test_{uuid.uuid4().hex[:12]}"
     _run(_administer(url, f'CREATE DATABASE "{name}"'))
-    template = make_url(url).set(database=name).render_as_string(hide_password=False)
+    own = make_url(url).set(database=name).render_as_string(hide_password=False)
     try:
-        _run(migrate(template))
-        yield template
+        _run(migrate(own))
+        yield own
     finally:
         _run(_administer(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
 
@@ -93,14 +94,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copyfile(request.getfixturevalue("_sqlite_template"), path)
         yield f"sqlite+aiosqlite:///{path}"
         return
-    template = make_url(request.getfixturevalue("_postgres_template"))
-    url = template.set(database=f"freewill_{uuid.uuid4().hex[:12]}")
-    address = url.render_as_string(hide_password=False)
-    _run(_administer(address, f'CREATE DATABASE "{url.database}" TEMPLATE "{template.database}"'))
-    try:
-        yield address
-    finally:
-        _run(_administer(address, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)'))
+    url: str = request.getfixturevalue("_postgres_database")
+    # Emptying is ten times faster than making a database for each test.
+    wipe = "; ".join(f'DELETE FROM "{table.name}"' for table in reversed(Base.metadata.sorted_tables))
+    _run(_administer(url, wipe))
+    yield url
 
 
 @pytest.fixture

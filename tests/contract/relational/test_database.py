@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from tables.errors import ContentNotFound, DatabaseFailure, ValidationFailed
 from tables.records import ContentFact
@@ -206,6 +206,53 @@ async def test_work_runs_once_when_the_failure_is_lasting(database):
     assert tries == 1
 
 
+async def test_work_runs_once_when_the_commit_may_have_happened(database, monkeypatch):
+    """O15: writes fail fast; done twice would be worse than reported failed."""
+    tries = 0
+
+    async def broken(self):
+        raise DBAPIError("COMMIT", {}, Exception("connection lost"), connection_invalidated=True)
+
+    async def work(session):
+        nonlocal tries
+        tries += 1
+
+    monkeypatch.setattr(AsyncSession, "commit", broken)
+    with pytest.raises(DatabaseFailure):
+        await database.run(work)
+    assert tries == 1
+
+
+async def test_query_runs_again_when_it_timed_out(database):
+    """O15: reads are retried after a timeout, writes are not."""
+    tries = 0
+
+    async def work(session):
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise TimeoutError
+        return await session.scalar(text("SELECT 7"))
+
+    assert await database.read(work) == 7
+    tries = 0
+    with pytest.raises(DatabaseFailure):
+        await database.run(work)
+    assert tries == 1
+
+
+async def test_failure_is_ours_when_the_server_is_away(tmp_path):
+    """O9, O14: no driver's exception leaves the package."""
+    for url in (
+        "postgresql+asyncpg://nobody@127.0.0.1:9/none",
+        f"sqlite+aiosqlite:///{tmp_path}/missing/folder/x.db",
+    ):
+        database = Database.open(url)
+        with pytest.raises(DatabaseFailure):
+            await database.read(lambda session: session.scalar(text("SELECT 1")))
+        await database.close()
+
+
 def test_transient_failures_are_known_when_classified():
     """O13, O14."""
     deadlock = type("Deadlock", (Exception,), {"sqlstate": "40P01"})()
@@ -266,10 +313,9 @@ async def test_numbered_record_carries_its_own_sequence_when_read_back(database)
     assert f'"kind":"{row.id}"'.encode() in stored.payload
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_sqlite_keeps_to_its_pragmas_when_opened(database):
     """WAL, foreign keys and a busy timeout, on every connection."""
-    if database.dialect != "sqlite":
-        pytest.skip("pragmas are SQLite's")
     for opened in (database.session, database.transaction):
         async with opened() as session:
             values = [
