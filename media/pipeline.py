@@ -25,6 +25,8 @@ WORKER = "media.workers.encode"
 TRANSCODE_ERROR = "TRANSCODE_ERROR"
 STORED_FROM = 95.0
 """Percent at which the child is done; the rest is storing, measured in bytes."""
+STEP = 1.0
+"""Percent between two reports of one stage: each becomes a record on a topic and a push to a socket."""
 PARALLEL_PUTS = 8
 GROWTH = 4
 """Outputs of one job take at most this many times the source, plus the free space that is always kept."""
@@ -121,7 +123,8 @@ class _Monotone:
     async def __call__(self, percent: float | None, stage: str) -> None:
         """Pass a step on when it says something new."""
         reached = self._best if percent is None else max(self._best, min(100.0, percent))
-        if stage == self._stage and reached < self._best + 0.5:
+        finished = reached == 100 and self._best < 100
+        if stage == self._stage and reached < self._best + STEP and not finished:
             return
         self._best, self._stage = reached, stage
         await self._progress(round(reached, 1), stage)
