@@ -1,5 +1,6 @@
 """Slices out: what an agent did with a slice, as one durable step (DESIGN section 6, invariant 1)."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -8,6 +9,7 @@ import rocksdict
 from faust.stores import memory, rocksdb
 from faust.types import TP
 
+from streams.log.errors import LogError
 from streams.log.records import Batch, Headers, TopicPartition
 from streams.log.store import EmbeddedLog
 from streams.log.tables import StructTable
@@ -49,6 +51,7 @@ class SliceCommitter:
     def __init__(self, app: Any, log: EmbeddedLog) -> None:
         self._app = app
         self._log = log
+        self._crashes: set[asyncio.Future[None]] = set()
 
     async def publish(self, outputs: Sequence[Outgoing]) -> None:
         """Append records, all or nothing; durable when it returns.
@@ -68,15 +71,34 @@ class SliceCommitter:
         """
         batches = self._batches(outputs)
         changes = [self._changelog(*write) for write in writes if write[2]]
-        appends = [*batches.values(), *(batch for _, batch in changes)]
+        appends = [*batches.values(), *changes]
         if not appends:
             return
-        bases = await self._log.transact(appends)
         used = [write for write in writes if write[2]]
-        for (table, partition, values), (_, batch), base in zip(
-            used, changes, bases[len(batches) :], strict=True
-        ):
-            apply_writes(table, partition, values, batch, base + len(batch) - 1)
+        appended = self._log.submit(appends)
+        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def apply(done: "asyncio.Future[list[int]]") -> None:
+            try:
+                bases = done.result()[len(batches) :]
+                for (table, partition, values), batch, base in zip(used, changes, bases, strict=True):
+                    apply_writes(table, partition, values, batch, base + len(batch) - 1)
+            except LogError as exc:
+                applied.set_exception(exc)
+            except Exception as exc:
+                # the changelog has it and the store has not: only a recovery brings them together
+                self._crash(exc)
+                applied.set_exception(exc)
+            else:
+                applied.set_result(None)
+
+        # not cancelled with the caller: what is durable must become visible
+        appended.add_done_callback(apply)
+        await asyncio.shield(applied)
+
+    def _crash(self, failure: Exception) -> None:
+        crash = asyncio.ensure_future(self._app.crash(failure))
+        self._crashes.add(crash)
 
     def _batches(self, outputs: Sequence[Outgoing]) -> dict[TopicPartition, Batch]:
         batches: dict[TopicPartition, Batch] = {}
@@ -97,11 +119,9 @@ class SliceCommitter:
             batch.values.append(item.value)
         return batches
 
-    def _changelog(
-        self, table: StructTable, partition: int, values: Mapping[str, Any]
-    ) -> tuple[StructTable, Batch]:
+    def _changelog(self, table: StructTable, partition: int, values: Mapping[str, Any]) -> Batch:
         encode = table.codec.encode
-        return table, Batch(
+        return Batch(
             table.changelog_topic.get_topic_name(),
             partition,
             [key.encode() for key in values],

@@ -41,6 +41,7 @@ class LogConsumer(BaseConsumer):  # type: ignore[misc]
         self._assigned: set[TP] = set()
         self._positions: dict[TP, int] = {}
         self._generation = 0
+        self._turn = 0
         self._new_records = asyncio.Event()
         self._unlisten: Callable[[], None] | None = None
 
@@ -134,14 +135,23 @@ class LogConsumer(BaseConsumer):  # type: ignore[misc]
             if self._positions.get(tp) != position:  # sought while reading
                 continue
             chunk = chunks.get(tp)
-            self._positions[tp] = chunk.offsets[-1] + 1 if chunk is not None else ends[tp]
-            if chunk is not None:
+            if chunk is None:  # the fetch was full: its turn comes
+                continue
+            # nothing before the end: retention took it while this was on its way
+            self._positions[tp] = chunk.offsets[-1] + 1 if len(chunk) else ends[tp]
+            if len(chunk):
                 fetched[tp] = chunk
         return fetched
 
     def _behind(self, partitions: Iterable[TP]) -> dict[TP, int]:
         positions = self._positions
-        return {tp: at for tp in partitions if (at := positions.get(tp, 0)) < self.highwater(tp)}
+        behind = {tp: at for tp in partitions if (at := positions.get(tp, 0)) < self.highwater(tp)}
+        if len(behind) > 1:  # a fetch may not reach all: begin elsewhere each time
+            self._turn += 1
+            order = list(behind.items())
+            at = self._turn % len(order)
+            return dict(order[at:] + order[:at])
+        return behind
 
     def _to_message(self, tp: TP, record: Any) -> Any:
         return ConsumerMessage(

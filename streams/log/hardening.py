@@ -190,6 +190,28 @@ class HardenedConsumer:
         for tp in revoked:
             self.forget(tp)
 
+    # -- failure
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Watch the agents of sliced topics before they get events."""
+        for agent in self.app.agents.values():
+            if isinstance(agent.channel.schema, SliceSchema) and agent._on_error != self._agent_failed:
+                agent._on_error = self._agent_failed
+        await super().on_partitions_assigned(assigned, generation_id)  # type: ignore[misc]
+
+    async def _agent_failed(self, agent: Any, failure: BaseException) -> None:
+        """End the worker when an exception leaves a slice's agent.
+
+        Going on with the next slice would move the offsets that table values carry past this one, so it
+        would be skipped when it is delivered again. Nothing more is handed out or committed.
+        """
+        self.log.error("agent %s failed: %r", agent.name, failure)  # type: ignore[attr-defined]
+        self.frozen = True
+        self.stop_flow()  # type: ignore[attr-defined]
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        await self.app.crash(failure)
+
     # -- position and commit
 
     def _new_offset(self, tp: TP) -> int | None:
@@ -201,6 +223,10 @@ class HardenedConsumer:
             position = flight.popleft()[1]
             done.discard(position)
         return None if position is None else position + 1
+
+    def ack(self, message: Any) -> bool:
+        """Mark a message as done, unless its stream skipped it because flow was suspended."""
+        return bool(message.tracked and super().ack(message))  # type: ignore[misc]
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit, unless the consumer was frozen by a stop or a lost changelog record."""

@@ -9,7 +9,9 @@ from streams.log.records import Chunk, TopicPartition, decode_chunk
 from streams.log.schema import OFFSET_MASK, row_id
 
 #: A fetch of one partition stops here even when fewer records were read than asked for.
-FETCH_BYTES: Final = 4 << 20
+FETCH_BYTES: Final = 1 << 20
+#: A fetch of many partitions stops here: the others have their turn in the next one.
+TOTAL_BYTES: Final = 8 << 20
 
 
 def rows_from(
@@ -37,8 +39,8 @@ def read_chunk(
     partition_id: int,
     offset: int,
     max_records: int,
-) -> Chunk:
-    """Return up to ``max_records`` records at or after ``offset``: none when the end is reached."""
+) -> tuple[Chunk, int]:
+    """Return up to ``max_records`` records at or after ``offset``, none at the end, and the bytes read."""
     chunk = Chunk(place[0], place[1], [], [], [], [])
     size = 0
     for row, weight in rows_from(connection, place, partition_id, offset):
@@ -54,4 +56,4 @@ def read_chunk(
         size += weight
         if len(chunk) >= max_records or size >= FETCH_BYTES:
             break
-    return chunk
+    return chunk, size

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 #: Slices that wait in front of an agent. Each can hold thousands of records, so few are enough to keep
 #: it busy while the next ones are fetched.
-SLICES_BUFFERED: Final = 8
+SLICES_BUFFERED: Final = 4
 #: Events that wait in front of an agent of a record topic.
 RECORDS_BUFFERED: Final = 1024
 

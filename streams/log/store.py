@@ -16,7 +16,7 @@ from streams.log.describe import describe
 from streams.log.errors import LogClosed, LogCorrupt, LogError, LogLocked, PartitionMismatch, UnknownTopic
 from streams.log.partitioner import partition_for
 from streams.log.positions import Positions
-from streams.log.reader import read_chunk
+from streams.log.reader import TOTAL_BYTES, read_chunk
 from streams.log.records import Batch, Chunk, Headers, TopicPartition
 from streams.log.schema import Fsync, connect, declare_topic, prepare
 from streams.log.topics import TopicInfo, TopicPolicy
@@ -284,12 +284,15 @@ class EmbeddedLog:
             LogCorrupt: stored records do not match their checksum.
         """
         chunks = await self.read_many({(topic, partition): offset}, max_records)
-        return chunks.get((topic, partition), Chunk(topic, partition, [], [], [], []))
+        return chunks[topic, partition]
 
     async def read_many(
         self, offsets: Mapping[TopicPartition, int], max_records: int
     ) -> dict[TopicPartition, Chunk]:
-        """Read up to ``max_records`` of each partition; partitions with nothing new are left out."""
+        """Read up to ``max_records`` of each partition, in this order, until the fetch is full.
+
+        A partition with nothing new has an empty chunk; one that the fetch did not reach has none.
+        """
         places = {self._place(*place): offset for place, offset in offsets.items()}
         if self._closed:
             raise LogClosed("the log is closed")
@@ -300,12 +303,14 @@ class EmbeddedLog:
         self, offsets: Mapping[TopicPartition, int], max_records: int
     ) -> dict[TopicPartition, Chunk]:
         """Do the blocking part of ``read_many`` (reader thread only)."""
-        found = {}
-        reading = self._reader()
+        found: dict[TopicPartition, Chunk] = {}
+        reading, total = self._reader(), 0
         for place, offset in offsets.items():
-            chunk = read_chunk(reading, place, self._positions.ids[place], max(0, offset), max_records)
-            if len(chunk):
-                found[place] = chunk
+            key = self._positions.ids[place]
+            found[place], size = read_chunk(reading, place, key, max(0, offset), max_records)
+            total += size
+            if total >= TOTAL_BYTES:
+                break
         return found
 
     def _reader(self) -> sqlite3.Connection:
@@ -333,6 +338,8 @@ class EmbeddedLog:
 
     async def describe(self) -> list[TopicInfo]:
         """Return every topic with sizes, offsets and the position of every group."""
+        if self._closed:
+            raise LogClosed("the log is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._describe_now)
 
     def _describe_now(self) -> list[TopicInfo]:

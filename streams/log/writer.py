@@ -67,6 +67,7 @@ class Writer:
         self._on_appended = on_appended
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._closed = False
+        self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -76,16 +77,18 @@ class Writer:
         Raises:
             LogClosed: the log is closed.
         """
-        if self._closed:
-            raise LogClosed("the log is closed")
-        self._queue.put(request)
+        with self._gate:  # nothing may slip in behind the end mark
+            if self._closed:
+                raise LogClosed("the log is closed")
+            self._queue.put(request)
 
     def close(self) -> None:
         """Finish what is queued and end the thread (blocking)."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
-            self._thread.join()
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
 
     def _run(self) -> None:
         stop = False
@@ -103,16 +106,6 @@ class Writer:
             stop = item is None
             if group:
                 self._perform(group)
-        self._reject_rest()
-
-    def _reject_rest(self) -> None:
-        while True:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return
-            if item is not None:
-                _answer([(item, LogClosed("the log is closed"))])
 
     def _perform(self, group: list[Request]) -> None:
         try:
@@ -222,6 +215,9 @@ def _rows(batches: list[Batch]) -> list[Body]:
             size += share
     if current.values:
         rows.append(current)
+    for row in rows:  # mostly one append, so one time: store it once
+        if isinstance(row.timestamps, list) and len(set(row.timestamps)) == 1:
+            row.timestamps = row.timestamps[0]
     return rows
 
 

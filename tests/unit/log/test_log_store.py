@@ -171,11 +171,13 @@ async def test_listener_hears_of_appends_until_it_ends(log: EmbeddedLog) -> None
     heard: list[set[tuple[str, int]]] = []
     end = log.listen(heard.append)
     await log.append("t", 1, [b"a"])
-    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while not heard:
+            await asyncio.sleep(0.001)
     assert heard == [{("t", 1)}]
     end()
     await log.append("t", 1, [b"a"])
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.02)
     assert len(heard) == 1
 
 
