@@ -1,5 +1,6 @@
 """A whole front over real services: SQLite in a temporary folder, a file store, no network but loopback."""
 
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -124,14 +125,22 @@ class TestRunnerServer(TestServer):
 Build = Callable[..., Awaitable[Front]]
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the first test puts a migrated database, which the others copy."""
+    return tmp_path_factory.mktemp("migrated") / "front.db"
+
+
 @pytest.fixture
-async def build(tmp_path: Path) -> AsyncIterator[Build]:
+async def build(tmp_path: Path, migrated: Path) -> AsyncIterator[Build]:
     """Return a function that starts a front; settings can be overridden by keyword."""
     fronts: list[Front] = []
 
     async def start(deps_overrides: dict[str, Any] | None = None, **settings: Any) -> Front:
         url = f"sqlite+aiosqlite:///{tmp_path / 'front.db'}"
-        await migrate(url)
+        if not migrated.exists():
+            await migrate(f"sqlite+aiosqlite:///{migrated}")
+        shutil.copy(migrated, tmp_path / "front.db")
         database, clock = Database.open(url), Clock()
         tokens = AccessTokens(b"s" * 32, issuer=BASE_URL, clock=clock)
         tools = AccountTools(
