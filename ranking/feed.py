@@ -32,6 +32,8 @@ NEW_CONTENT_SECONDS: Final = 2.0
 must not mean a ranking a request."""
 RANKING_SECONDS: Final = 1_800.0
 MAX_RANKINGS: Final = 2_000  # about 25 kB each
+MAX_REMEMBERED: Final = 4_000
+"""Videos that a long walk does not repeat while the server runs; 32 kB in the ranking it has reached."""
 
 PreferenceReader = Callable[[str], UserPreference | None]
 
@@ -150,7 +152,10 @@ class FeedEngine:
             return (kept, 0, True) if kept else (self._rank(request, viewer, profile, None), 0, False)
         kept = self._kept.get(position.ranking_id)
         if kept and kept.owner == _owner(request) and request.now - kept.made_at <= RANKING_SECONDS:
-            return kept, position.offset, True
+            if kept.ranking.complete or position.offset + request.limit < len(kept.ranking.numbers):
+                return kept, position.offset, True
+            # At the end of a ranking that left videos out: the rest is ranked, without what was shown.
+            position = replace(position, width=kept.shown_width, shown=_shown(kept, position.offset))
         return self._rank(request, viewer, profile, position), 0, False
 
     def _fresh_enough(self, request: FeedRequest, viewer: Viewer, profile: Profile) -> _Kept | None:
@@ -243,12 +248,14 @@ class FeedEngine:
         )
 
 
+def _shown(kept: _Kept, offset: int) -> NDArray[np.uint64]:
+    """Return what a walk has shown up to a position, in the width that its start is known in."""
+    here = cursors.shorten(kept.ranking.hashes[:offset], kept.shown_width)
+    return np.concatenate([kept.shown, here])[-MAX_REMEMBERED:]
+
+
 def _next(profile: str, kept: _Kept, offset: int) -> str:
-    shown = kept.ranking.hashes[:offset]
-    if kept.shown_width == 8:
-        return cursors.encode(profile, kept.id, offset, shown)
-    shown = np.concatenate([kept.shown, shown])
-    return cursors.encode(profile, kept.id, offset, shown, kept.shown_width)
+    return cursors.encode(profile, kept.id, offset, _shown(kept, offset), kept.shown_width)
 
 
 def _version(viewer: Viewer) -> int:

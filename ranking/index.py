@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ MIN_RECALL: Final = 0.9
 MAX_DELTA_ROWS: Final = 5_000
 MAX_DELTA_SHARE: Final = 0.05
 BUILD_SECONDS: Final = 1_800.0
+_SCRATCH: Final = "build-"
 _REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
 
@@ -138,8 +140,8 @@ class AnnoyIndex:
         try:
             # A row that changes during the copy is in the delta afterwards.
             rows = await asyncio.to_thread(self._vectors.rows, numbers)
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._folder, prefix="build-") as scratch:
+            await asyncio.to_thread(_tidy, self._folder)
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=_SCRATCH) as scratch:
                 recall = await _build(rows, Path(scratch), self._folder / "videos.ann")
             annoy = await asyncio.to_thread(_load, self._folder / "videos.ann")
             self._built = Built(annoy, numbers, recall, now)
@@ -185,6 +187,13 @@ async def _run_builder(arguments: Sequence[str]) -> dict[str, Any]:
         raise IndexRefused(err.decode(errors="replace")[-500:])
     answer: dict[str, Any] = json.loads(out)
     return answer
+
+
+def _tidy(folder: Path) -> None:
+    """Make the folder, without what a killed server left of a build."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _load(path: Path) -> Any:

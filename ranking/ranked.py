@@ -42,7 +42,9 @@ class Ranking:
     """Videos in order. ``values`` is float32[n, signals]; ``names`` and ``weights`` are its columns.
 
     A score is the sum of value times weight. ``hashes`` tell whether a dense number still means the video
-    that was ranked. Extra signals of weight 1 (wishes, watched, author_repeat) stand only where not zero.
+    that was ranked; ``complete`` that nothing which may be shown was left out. Only the first
+    ``documented`` signals always stand; extra ones of weight 1 (wishes, watched, author_repeat) stand
+    where they are not zero.
     """
 
     profile: str
@@ -55,6 +57,7 @@ class Ranking:
     weights: tuple[float, ...]
     documented: int
     degraded: bool
+    complete: bool
 
     def signals(self, position: int) -> dict[str, dict[str, float]]:
         """Return what made up the score at a position (E9)."""
@@ -119,6 +122,7 @@ def rank(catalogue: Catalogue, viewer: Viewer, asked: Asked) -> Ranking:
         weights=(*profile.weights.values(), *(1.0 for _ in extra)),
         documented=len(values),
         degraded=gathered.degraded,
+        complete=len(order) >= int(asked.allowed.sum()),
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
+from ranking.workers.parent import die_with_parent
+
 QUERIES = 50
 NEIGHBOURS = 100
 SEED = 20_240_101
@@ -19,6 +21,7 @@ SEED = 20_240_101
 
 def main(arguments: list[str]) -> None:
     """Build, save, test, print."""
+    die_with_parent()
     source, target, trees, search_k = arguments
     os.nice(10)  # the server on the same machine comes first
     rows: NDArray[np.float32] = np.load(source, mmap_mode="r")

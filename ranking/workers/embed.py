@@ -21,6 +21,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from ranking.features import audio, combine, text, visual
+from ranking.workers.parent import die_with_parent
 
 MAX_SAMPLES: Final = 48
 SAMPLE_SECONDS: Final = 1.0
@@ -34,6 +35,7 @@ Samples = tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]
 
 def main() -> None:
     """Answer one request."""
+    die_with_parent()
     request = json.load(sys.stdin)
     limit(request["limits"])
     try:

@@ -90,6 +90,18 @@ def test_each_video_comes_once_when_cursors_are_followed(feed, profile: str, cou
     assert sorted(flat(pages)) == sorted(card.video_id for card in feed.world.cards)
 
 
+@pytest.mark.parametrize("profile", ["similarity", "chronological", "blend"])
+def test_walk_goes_on_when_there_are_more_videos_than_one_ranking_holds(feed, profile: str) -> None:
+    """E10: 950 videos in rankings of 400; every one comes, once, and only the last page is short."""
+    feed.world.fill(950)
+    feed.states["u"] = feed.world.watch(None, feed.world.cards[:8])
+    pages = feed.walk(profile=profile, limit=30)
+    assert all(len(page) == 30 for page in pages[:-1])
+    assert sorted(flat(pages)) == sorted(card.video_id for card in feed.world.cards)
+    if profile == "chronological":
+        assert flat(pages) == sorted(flat(pages))
+
+
 @pytest.mark.parametrize("profile", [*DOCUMENTED, "blend", "chronological", "trending"])
 def test_score_is_the_weighted_sum_when_explained(feed, profile: str) -> None:
     """E9: profile, signals, weights and reason of every item."""
