@@ -35,6 +35,7 @@ CAPTIONS = {
     "spectrum": ("Colours you can hear", "The pitch follows the hue."),
     "mandelbrot": ("Falling into the set", "It never ends."),
     "cellular": ("Life finds a way", "Four rules and a grid."),
+    "stars": ("Passing through", "A sky that comes closer."),
 }
 
 
@@ -54,7 +55,7 @@ class Clip:
 
     video_id: str
     kind: str
-    owner: str
+    owner: Person
 
 
 class Api:
@@ -95,15 +96,14 @@ async def seed(settings: Settings, *, people: int, clips: int, console: Console)
         await _follow(api, crowd, dice)
         with _progress(console) as bar:
             uploaded = await _upload(api, crowd, clips, bar)
-            await _wait_ready(api, crowd[0], uploaded, bar)
+            await _wait_ready(api, uploaded, bar)
             watched = await _watch(api, crowd, uploaded, dice, bar)
         console.print(f"{len(uploaded)} clips, {watched} watch events. Look: {base_url}", highlight=False)
 
 
 def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)
 
 
 async def _register(api: Api, count: int) -> list[Person]:
@@ -141,7 +141,7 @@ async def _upload(api: Api, crowd: Sequence[Person], count: int, bar: Progress) 
             kind, owner = kinds[number % len(kinds)], crowd[number % len(crowd)]
             path = Path(folder) / f"{number}.mp4"
             await generate_clip(path, kind, CLIP_SECONDS, CLIP_SIZE, number)
-            clips.append(Clip(await _send(api, owner, path, kind, number), kind, owner.user_id))
+            clips.append(Clip(await _send(api, owner, path, kind, number), kind, owner))
             path.unlink()
             bar.advance(task)
     return clips
@@ -159,21 +159,17 @@ async def _send(api: Api, owner: Person, path: Path, kind: str, number: int) -> 
     return str(answer["id"])
 
 
-async def _wait_ready(api: Api, viewer: Person, clips: Sequence[Clip], bar: Progress) -> None:
+async def _wait_ready(api: Api, clips: Sequence[Clip], bar: Progress) -> None:
+    """Wait until every clip plays, or has failed; owners see their own in every state."""
     task = bar.add_task("clips ready", total=len(clips))
-    waiting = {clip.video_id for clip in clips}
     deadline = time.monotonic() + READY_WITHIN_SECONDS
-    while waiting and time.monotonic() < deadline:
-        page = await api.call("GET", "/api/v1/feed?profile=blend&limit=50", viewer.token)
-        ready = waiting & {item["id"] for item in page["items"]}
-        waiting -= ready
-        bar.advance(task, len(ready))
-        for video_id in list(waiting)[:3]:
-            video = await api.call("GET", f"/api/v1/videos/{video_id}", viewer.token, raise_for_status=False)
+    for clip in clips:  # encoded in this order
+        while time.monotonic() < deadline:
+            video = await api.call("GET", f"/api/v1/videos/{clip.video_id}", clip.owner.token)
             if video["status"] in {"READY", "FAILED"}:
-                waiting.discard(video_id)
-                bar.advance(task)
-        await asyncio.sleep(1.0)
+                break
+            await asyncio.sleep(1.0)
+        bar.advance(task)
 
 
 async def _watch(
@@ -186,7 +182,7 @@ async def _watch(
         events = [
             _event(clip, step)
             for clip in clips
-            if clip.owner != person.user_id
+            if clip.owner is not person
             for step in _steps(clip, person, dice)
         ]
         if events:

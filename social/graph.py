@@ -86,7 +86,7 @@ class Graph:
         return done
 
     async def following(self, viewer_id: str) -> frozenset[str]:
-        """Return the ids of those a person follows, at most ``REMEMBER_SECONDS`` old; a feed asks each time."""
+        """Return the ids of those a person follows, at most ``REMEMBER_SECONDS`` old."""
         known = self._known.get(viewer_id)
         now = self._clock()
         if known is not None and now - known[0] < REMEMBER_SECONDS:
