@@ -22,7 +22,9 @@ export class Slot {
   side: number | null = null;
   private engine: Engine | null = null;
   private tracker: WatchTracker | null = null;
+  /** It should be playing, whether or not data has arrived. */
   private wanted = false;
+  private sound = false;
 
   constructor(private readonly events: SlotEvents) {
     const element = document.createElement("video");
@@ -48,6 +50,10 @@ export class Slot {
     for (const name of ["playing", "seeked", "canplay"]) {
       element.addEventListener(name, () => this.setBuffering(false));
     }
+    // A source attached after play() was asked for leaves the element paused.
+    element.addEventListener("canplay", () => {
+      if (this.wanted && element.paused) void this.play(this.sound);
+    });
     element.addEventListener("timeupdate", () => {
       this.track();
       changed();
@@ -108,6 +114,7 @@ export class Slot {
   /** Start playing; false when the browser only allows it muted, which then happens. */
   async play(sound: boolean): Promise<boolean> {
     this.wanted = true;
+    this.sound = sound;
     this.engine?.activate();
     this.element.muted = !sound;
     if (this.element.readyState < HTMLMediaElement.HAVE_FUTURE_DATA) this.setBuffering(true);

@@ -14,7 +14,7 @@ import "./settings.css";
 const THEMES: readonly [Theme, string][] = [
   ["dark", "Dark"],
   ["light", "Light"],
-  ["system", "Like the system"],
+  ["system", "System"],
 ];
 
 function Section({ title, children }: { title: string; children: ComponentChildren }): JSX.Element {

@@ -57,7 +57,7 @@ function PosterStage({ video, onPlay }: StageProps): JSX.Element {
   const ratio = video.width && video.height ? video.width / video.height : 16 / 9;
   return (
     <div class="processing-stage on-video" style={{ "--ratio": String(ratio) }}>
-      {poster === null ? <Clapperboard size={48} aria-hidden="true" /> : <img src={poster} alt="" />}
+      {poster !== null && <img src={poster} alt="" />}
       <button
         type="button"
         class="processing-play"
