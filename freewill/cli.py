@@ -138,7 +138,7 @@ def doctor() -> None:
 @app.command()
 def demo(
     people: Annotated[int, typer.Option(min=2, max=50)] = 6,
-    clips: Annotated[int, typer.Option(min=1, max=100)] = 12,
+    clips: Annotated[int, typer.Option(min=1, max=100)] = 8,
 ) -> None:
     """Fill the running server with people, clips of clearly different kinds, follows and watching."""
     from freewill.demo import seed

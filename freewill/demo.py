@@ -23,7 +23,7 @@ from media.generate import KINDS, generate_clip
 from tables.errors import ServiceUnavailable
 
 NAMES = ("ada", "bela", "chidi", "dara", "emil", "fumi", "gita", "hugo", "ines", "jun", "kaia", "liam")
-CLIP_SECONDS = 5.0
+CLIP_SECONDS = 4.0
 CLIP_SIZE = (720, 1280)
 READY_WITHIN_SECONDS = 900.0
 STEPS = ("watch_start", "watch_25", "watch_50", "watch_75", "watch_complete")
