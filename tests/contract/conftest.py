@@ -50,7 +50,7 @@ class Node:
         self.app = app
         self.writer = writer
 
-    async def stop(self, deadline_seconds: float = 5.0) -> bool:
+    async def stop(self, deadline_seconds: float = 15.0) -> bool:
         return await stop_app(self.app, deadline_seconds)
 
 

@@ -29,7 +29,7 @@ def made(topic: str, who: str, n: int, **options: Any) -> Outgoing:
     return Outgoing(topic, who, msgspec.json.encode(Event(who, n)), **options)
 
 
-async def until(condition: Any, seconds: float = 10.0) -> None:
+async def until(condition: Any, seconds: float = 40.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
@@ -162,7 +162,7 @@ async def test_one_slow_agent_blocks_no_other_when_its_buffer_is_full(harness: A
             await node.writer.publish([made("slow", "u", n)])
             await asyncio.sleep(0.005)
         await node.writer.publish([made("quick", "u", 7)])
-        await until(lambda: quick == [7], 2.0)
+        await until(lambda: quick == [7])
         gate.set()
         await until(lambda: slowly == list(range(40)))
     assert await harness.committed("slow") == [40]
@@ -251,7 +251,7 @@ async def test_worker_ends_and_the_slice_comes_again_when_its_agent_raised(
         await asyncio.sleep(0.1)
         for n in range(5, 10):
             await node.writer.publish([made("events", "u", n)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert str(await wait_for_crash(node.app)) == "a bug"
         await asyncio.sleep(0.3)
     assert got == []
