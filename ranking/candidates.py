@@ -18,11 +18,11 @@ MAX_RANKED: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Candidate numbers, each once; ``degraded`` when the index failed and taste played no part (O25)."""
+    """Candidate numbers, each once; ``failure`` is why taste played no part, when the index failed (O25)."""
 
     numbers: Numbers
     vector: Vector | None
-    degraded: bool = False
+    failure: Exception | None = None
 
 
 def gather(catalogue: Catalogue, viewer: Viewer, profile: Profile, allowed: NDArray[np.bool_]) -> Gathered:
@@ -30,15 +30,17 @@ def gather(catalogue: Catalogue, viewer: Viewer, profile: Profile, allowed: NDAr
 
     Similar ones first (at most 100), then what trends (at most 100), then the newest.
     """
-    vector, similar, degraded = None, np.empty(0, np.int64), False
+    vector: Vector | None = None
+    failure: Exception | None = None
+    similar = np.empty(0, np.int64)
     if profile.name not in {"trending", "chronological"}:
         try:
             vector = viewer.vector(catalogue, profile)
             if vector is not None:
                 similar = _similar(catalogue, vector, allowed)
-        except Exception:  # a broken index must not break the feed: it is ranked by recency
-            vector, degraded = None, True
-    newest_only = profile.name == "chronological" or degraded
+        except Exception as error:  # a broken index must not break the feed: it is ranked by recency
+            vector, failure = None, error
+    newest_only = profile.name == "chronological" or failure is not None
     trending = np.empty(0, np.int64) if newest_only else hottest(catalogue, viewer.now, allowed)
     chosen = allowed.copy()
     chosen[similar] = False
@@ -46,7 +48,7 @@ def gather(catalogue: Catalogue, viewer: Viewer, profile: Profile, allowed: NDAr
     room = MAX_RANKED - int(allowed.sum() - chosen.sum())
     newest = _top(catalogue.columns["created_at"], chosen, room)
     numbers = np.unique(np.concatenate([similar, trending, newest]))
-    return Gathered(numbers, vector, degraded)
+    return Gathered(numbers, vector, failure)
 
 
 def hottest(

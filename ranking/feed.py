@@ -105,8 +105,13 @@ class FeedEngine:
         preferences: PreferenceReader,
         profiles: Mapping[str, Profile] = PROFILES,
         cache_seconds: float = CACHE_SECONDS,
+        on_failure: Callable[[Exception], None] = lambda error: None,
     ) -> None:
-        """Rank what is in the catalogue, by preferences read at each request."""
+        """Rank what is in the catalogue, by preferences read at each request.
+
+        ``on_failure`` hears of each ranking that had to do without the index.
+        """
+        self._on_failure = on_failure
         self._catalogue = catalogue
         self._preferences = preferences
         self._profiles = profiles
@@ -179,6 +184,8 @@ class FeedEngine:
         ranking = rank(
             self._catalogue, viewer, Asked(profile, request.limit, request.session_seed, allowed, cold)
         )
+        if ranking.failure is not None:
+            self._on_failure(ranking.failure)
         owner = _owner(request)
         self._made += 1
         unique = f"{owner}|{request.now}|{self._made}".encode()
@@ -231,7 +238,7 @@ class FeedEngine:
             next_cursor=_next(request.profile, kept, chosen[-1] + 1) if more else None,
             profile=request.profile,
             ranked_by=ranking.profile,
-            degraded=ranking.degraded,
+            degraded=ranking.failure is not None,
             cache_hit=hit,
             candidates=len(ranking.numbers),
         )

@@ -42,7 +42,8 @@ class Ranking:
     """Videos in order. ``values`` is float32[n, signals]; ``names`` and ``weights`` are its columns.
 
     A score is the sum of value times weight. ``hashes`` tell whether a dense number still means the video
-    that was ranked; ``complete`` that nothing which may be shown was left out. Only the first
+    that was ranked; ``complete`` that nothing which may be shown was left out;
+    ``failure`` is why it is by recency only, when the index failed (O25). Only the first
     ``documented`` signals always stand; extra ones of weight 1 (wishes, watched, author_repeat) stand
     where they are not zero.
     """
@@ -56,7 +57,7 @@ class Ranking:
     names: tuple[str, ...]
     weights: tuple[float, ...]
     documented: int
-    degraded: bool
+    failure: Exception | None
     complete: bool
 
     def signals(self, position: int) -> dict[str, dict[str, float]]:
@@ -84,7 +85,7 @@ def rank(catalogue: Catalogue, viewer: Viewer, asked: Asked) -> Ranking:
     """Gather, score and order (E4, E6, E9, E26); a failing index degrades to recency (O25)."""
     profile = profiles.TRENDING if asked.cold else asked.profile
     gathered = gather(catalogue, viewer, profile, asked.allowed)
-    if gathered.degraded:
+    if gathered.failure is not None:
         profile = profiles.CHRONOLOGICAL
     known = facts(catalogue, viewer, gathered)
     values = profiles.signals(profile, known)
@@ -121,7 +122,7 @@ def rank(catalogue: Catalogue, viewer: Viewer, asked: Asked) -> Ranking:
         names=(*values, *extra),
         weights=(*profile.weights.values(), *(1.0 for _ in extra)),
         documented=len(values),
-        degraded=gathered.degraded,
+        failure=gathered.failure,
         complete=len(order) >= int(asked.allowed.sum()),
     )
 

@@ -268,8 +268,11 @@ def test_feed_is_by_recency_and_says_so_when_the_index_fails(feed, monkeypatch) 
         raise RuntimeError("index file is gone")
 
     monkeypatch.setattr(feed.world.catalogue, "nearest_numbers", broken)
+    heard: list[Exception] = []
+    feed.engine = FeedEngine(feed.world.catalogue, feed.states.get, on_failure=heard.append)
     page = feed.page()
     assert page.degraded
+    assert "index file is gone" in str(heard)
     assert ids(page) == [f"video-{number:05d}" for number in range(20)]
 
 
