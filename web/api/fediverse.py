@@ -214,6 +214,7 @@ async def profile_page(request: web.Request) -> web.StreamResponse:
     """Answer ``/@{username}``: the actor to peers, the client's page to browsers."""
     if not wants_activity(request.headers.get(hdrs.ACCEPT)):
         return await page(request)
+    _ready(request)
     actor = await request.app[FEDERATION].actor_named(request.match_info["username"])
     if actor is None:
         raise UserNotFound
@@ -222,8 +223,16 @@ async def profile_page(request: web.Request) -> web.StreamResponse:
 
 async def watch_page(request: web.Request) -> web.StreamResponse:
     """Answer ``/v/{video_id}``: the Note to peers, the client's page to browsers."""
-    wants_note = wants_activity(request.headers.get(hdrs.ACCEPT))
-    return await note(request) if wants_note else await page(request)
+    if not wants_activity(request.headers.get(hdrs.ACCEPT)):
+        return await page(request)
+    _ready(request)
+    return await note(request)
+
+
+def _ready(request: web.Request) -> None:
+    """Refuse peers until the server can answer; its pages are there from the start (P38)."""
+    if not deps(request).readiness().ready:
+        raise ServiceUnavailable(retry_after_seconds=2.0)
 
 
 def _profile(site: Federation, author: Author) -> str:
@@ -294,6 +303,7 @@ def _page(path: str, handler: Handler) -> Route:
         summary="Page for browsers, document for peers.",
         tag="fediverse",
         rate=RateClass.FREE,
+        before_ready=True,
         hidden=True,
     )
 

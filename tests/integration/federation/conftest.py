@@ -140,6 +140,7 @@ class Site(Seeds):
     client: TestClient[Any, Any]
     at: Addresses
     counts: dict[str, Counts]
+    missing: list[str]
 
     @property
     def host(self) -> str:
@@ -194,7 +195,8 @@ async def site(_sqlite_template: Path, tmp_path: Path, instance_pem: bytes) -> A
     store, counts = FileStore(tmp_path / "objects"), dict[str, Counts]()
     port = unused_port()
     at = Addresses.of(f"http://127.0.0.1:{port}")
-    app = _application(tmp_path, at, store)
+    missing: list[str] = []
+    app = _application(tmp_path, at, store, missing)
     app[FEDERATION] = Federation(
         addresses=at,
         directory=Directory(database, at, counts.get),
@@ -203,19 +205,19 @@ async def site(_sqlite_template: Path, tmp_path: Path, instance_pem: bytes) -> A
     )
     client = TestClient(TestServer(app, port=port))
     await client.start_server()
-    yield Site(database, store, public_pem(instance_pem), client, at, counts)
+    yield Site(database, store, public_pem(instance_pem), client, at, counts, missing)
     await client.close()
     await database.close()
 
 
-def _application(folder: Path, at: Addresses, store: FileStore) -> web.Application:
+def _application(folder: Path, at: Addresses, store: FileStore, missing: list[str]) -> web.Application:
     services: dict[str, Any] = dict.fromkeys(field.name for field in fields(Deps))  # what is not asked here
     services |= {
         "settings": WebSettings(
             base_url=at.base, upload_dir=folder, client_dir=folder / "client", rate_limits=False
         ),
         "clock": NOW.timestamp,
-        "readiness": Readiness,
+        "readiness": lambda: Readiness(tuple(missing)),
         "store": store,
         "hub": Hub(NOW.timestamp),
         "metrics": Metrics(),

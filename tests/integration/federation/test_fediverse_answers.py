@@ -65,6 +65,17 @@ async def test_page_urls_answer_peers_when_activity_json_is_asked(site):
     assert (await site.get("/@nobody")).status == 404
 
 
+async def test_pages_are_there_and_documents_are_not_when_still_starting(site):
+    """P38: browsers get the client at once, peers are told to come back."""
+    await site.person("ada")
+    site.missing.append("tables")
+    for path in ("/@ada", "/v/00000000-0000-4000-8000-000000000000"):
+        assert (await site.get(path, CHROME)).status == 200
+        refused = await site.get(path)
+        assert (refused.status, (await refused.json())["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+        assert "Retry-After" in refused.headers
+
+
 async def test_head_answers_like_get_when_asked(site):
     user = await site.person("ada")
     for path in (f"/ap/actors/{user.did}", f"/.well-known/webfinger?resource=acct:ada@{site.host}"):
