@@ -23,13 +23,12 @@ Progress = Callable[[float | None, str], Awaitable[None]]
 
 WORKER = "media.workers.encode"
 TRANSCODE_ERROR = "TRANSCODE_ERROR"
+EARLY = frozenset(f"thumbs/{name}.jpg" for name in ("poster", *layout.THUMBNAILS))
 STORED_FROM = 95.0
 """Percent at which the child is done; the rest is storing, measured in bytes."""
 STEP = 1.0
 """Percent between two reports of one stage: each becomes a record on a topic and a push to a socket."""
 PARALLEL_PUTS = 8
-GROWTH = 4
-"""Outputs of one job take at most this many times the source, plus the free space that is always kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,9 @@ async def run_job(
     folder = workdir / f"{job.video_id}-{job.job_id}"
     report = _Monotone(progress)
     try:
-        await asyncio.to_thread(_fresh, folder)
+        await asyncio.to_thread(_fresh, folder, settings.min_free_bytes)
         await report(0.0, "probing")
         source = await _local_source(job, store, folder)
-        await asyncio.to_thread(_check_space, folder, source, settings)
         result = await _encode(job, source, folder, settings, _Relay(job, store, folder, report))
         await _store(job, store, folder, result, report)
     except AppError as error:
@@ -122,12 +120,12 @@ class _Monotone:
 
     async def __call__(self, percent: float | None, stage: str) -> None:
         """Pass a step on when it says something new."""
-        reached = self._best if percent is None else max(self._best, min(100.0, percent))
+        reached = self._best if percent is None else max(self._best, round(min(100.0, percent), 1))
         finished = reached == 100 and self._best < 100
         if stage == self._stage and reached < self._best + STEP and not finished:
             return
         self._best, self._stage = reached, stage
-        await self._progress(round(reached, 1), stage)
+        await self._progress(reached, stage)
 
 
 @dataclass(slots=True)
@@ -144,15 +142,19 @@ class _Relay:
         if message["kind"] == "progress":
             await self.report(message["percent"], message["stage"])
         elif message["kind"] == "early":
-            for path in message["paths"]:
-                key = layout.prefix(self.job.video_id) + path
-                await self.store.put_file(key, self.folder / "out" / path, content_type=content_type(key))
+            # The child reads hostile bytes: it may only name the pictures that it is known to make early.
+            for path in EARLY.intersection(message["paths"]):
+                key, file = layout.prefix(self.job.video_id) + path, self.folder / "out" / path
+                if await asyncio.to_thread(_is_plain, file):
+                    await self.store.put_file(key, file, content_type=content_type(key))
 
 
-def _fresh(folder: Path) -> None:
-    """Start from an empty folder: an earlier attempt may have been killed in the middle."""
+def _fresh(folder: Path, min_free_bytes: int) -> None:
+    """Start from an empty folder, with room: an earlier attempt may have been killed in the middle."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "out").mkdir(parents=True)
+    if shutil.disk_usage(folder).free < min_free_bytes:
+        raise MediaError("STORAGE_ERROR", "There is not enough disk space to process this.", retryable=True)
 
 
 async def _local_source(job: MediaJob, store: ObjectStore, folder: Path) -> Path:
@@ -168,13 +170,6 @@ async def _local_source(job: MediaJob, store: ObjectStore, folder: Path) -> Path
     return path
 
 
-def _check_space(folder: Path, source: Path, settings: MediaSettings) -> None:
-    """Refuse to start what would fill the disk (B14)."""
-    free = shutil.disk_usage(folder).free
-    if free < settings.min_free_bytes + GROWTH * source.stat().st_size:
-        raise MediaError("STORAGE_ERROR", "There is not enough disk space to process this.", retryable=True)
-
-
 async def _encode(
     job: MediaJob, source: Path, folder: Path, settings: MediaSettings, relay: _Relay
 ) -> dict[str, Any]:
@@ -187,6 +182,7 @@ async def _encode(
         "upscale": settings.upscale,
         "exact_bitrate": settings.exact_bitrate,
         "dash": settings.dash,
+        "min_free_bytes": settings.min_free_bytes,
         "source": asdict(settings.source),
     }
     try:
@@ -224,10 +220,15 @@ async def _store(
 
 def _outputs(out: Path) -> list[tuple[str, int]]:
     """Return names and sizes: media first, then rendition playlists and manifests, then the master."""
-    files = [path for path in out.rglob("*") if path.is_file()]
+    files = [path for path in out.rglob("*") if _is_plain(path)]
     order = {".m3u8": 1, ".mpd": 1, ".vtt": 1}
     files.sort(key=lambda p: (2 if p.name == "master.m3u8" else order.get(p.suffix, 0), str(p)))
     return [(path.relative_to(out).as_posix(), path.stat().st_size) for path in files]
+
+
+def _is_plain(path: Path) -> bool:
+    """Say whether this is a file of its own: a link could lead out of the folder."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _batches(files: list[tuple[str, int]]) -> list[list[tuple[str, int]]]:

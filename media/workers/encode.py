@@ -1,12 +1,13 @@
 """Child: one stored source becomes renditions, playlists, pictures (B3, B19-B31, B50).
 
 Request: ``path``, ``out`` (an empty folder), ``ladder``, ``preset``, ``upscale``, ``exact_bitrate``,
-``dash``, ``source`` (fields of ``SourceLimits``). Messages: ``progress`` with percent and stage, ``early``
+``dash``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages: ``progress`` with percent and stage, ``early``
 with paths of pictures that are ready. Result: length, size, and assets with keys relative to the video.
 """
 
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from media import ladder
 from media.layout import THUMBNAILS, AssetType
@@ -28,6 +30,7 @@ from media.workers.probe import inspect
 from media.workers.protocol import Refused, Request, emit, serve
 
 AUDIO_AT, VIDEO_AT, PACKAGE_AT, PICTURES_AT, VERIFY_AT = 1.0, 3.0, 88.0, 89.0, 94.0
+COPIES = 2.5
 Assets = list[dict[str, Any]]
 
 
@@ -83,10 +86,19 @@ def _open(request: Request) -> Source:
     path, limits = Path(request["path"]), SourceLimits(**request["source"])
     emit("progress", percent=0.0, stage="probing")
     info = inspect(path, limits, None)
-    renditions = ladder.renditions(
-        request["ladder"], info["width"], info["height"], upscale=request["upscale"]
-    )
+    size = info["width"], info["height"]
+    renditions = ladder.renditions(request["ladder"], *size, upscale=request["upscale"])
+    _check_space(renditions, info["duration_seconds"], request["min_free_bytes"])
     return Source(path, limits, info, renditions)
+
+
+def _check_space(renditions: tuple[ladder.Rendition, ...], seconds: float, min_free_bytes: int) -> None:
+    """Refuse to start what would fill the disk (B14): every rung exists as HLS and DASH, one as mp4."""
+    rates = sum(r.rung.bitrate + ladder.AUDIO_BITRATE for r in renditions)
+    needed = COPIES * seconds * rates / 8
+    if shutil.disk_usage(Path.cwd()).free < needed + min_free_bytes:
+        reason = "There is not enough disk space to process this."
+        raise Refused("STORAGE_ERROR", reason, {"needed_bytes": round(needed)}, retryable=True)
 
 
 def _sound(source: Source) -> Path | None:
@@ -150,22 +162,30 @@ def _ready(
 def _decoded(source: Source) -> Iterator[VideoFrame]:
     """Yield decoded pictures on the presentation's clock; stamps never go back or jump too far."""
     last = -math.inf
+    end = source.info["duration_seconds"] + source.limits.max_gap_seconds
     with src.open_source(source.path, source.container, source.limits) as opened:
         stream = opened.streams[source.info["video_index"]]
+        assert isinstance(stream, VideoStream)
         stream.codec_context.options = {"max_pixels": str(source.limits.max_pixels)}
         for frame in src.frames(opened, stream, source.limits):
-            stamp = frame.pts if isinstance(frame, VideoFrame) and frame.pts is not None else None
-            if not isinstance(frame, VideoFrame) or frame.time_base is None:
+            if not isinstance(frame, VideoFrame):
                 continue
-            stamp = frame.dts if stamp is None else stamp
-            if stamp is None:
+            base = frame.time_base or stream.time_base or Fraction(1, 1000)
+            stamp = _stamp(frame, base, last, source)
+            seconds = float(stamp * base)
+            if seconds <= last or seconds > end:
                 continue
-            stamp -= round(source.info["start"] / frame.time_base)
-            seconds = float(stamp * frame.time_base)
-            if seconds <= last or seconds > source.info["duration_seconds"] + source.limits.max_gap_seconds:
-                continue
-            last, frame.pts = seconds, stamp
+            last, frame.pts, frame.time_base = seconds, stamp, base
             yield frame
+
+
+def _stamp(frame: VideoFrame, base: Fraction, last: float, source: Source) -> int:
+    """Return a frame's time in units of ``base``; one without a stamp follows the last by one step."""
+    known = frame.pts if frame.pts is not None else frame.dts
+    if known is None:
+        return round((max(last, 0.0) + float(1 / source.rate)) / float(base))
+    start: float = source.info["start"]
+    return known - round(start / float(base))
 
 
 def _graph(source: Source, frame: VideoFrame) -> LadderGraph:

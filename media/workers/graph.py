@@ -19,7 +19,8 @@ CUBE = "hdr.cube"
 THREADS = 2
 HD_LINES = 720
 UNSPECIFIED = 2
-BT709 = 1
+MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 8, 9, 10})
+RANGES = frozenset({0, 1, 2})
 UPRIGHT = {
     -90: ["transpose=clock"],
     90: ["transpose=cclock"],
@@ -50,10 +51,15 @@ class Shape:
             frame.format.name,
             frame.rotation,
             int(frame.color_trc),
-            int(frame.colorspace),
-            int(frame.color_range),
+            _known(int(frame.colorspace), MATRICES, UNSPECIFIED),
+            _known(int(frame.color_range), RANGES, 0),
             bool(frame.interlaced_frame),
         )
+
+
+def _known(value: int, values: frozenset[int], otherwise: int) -> int:
+    """Return a tag that libav's filters accept: damaged headers carry any number."""
+    return value if value in values else otherwise
 
 
 class LadderGraph:

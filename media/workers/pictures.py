@@ -21,6 +21,8 @@ POSTER_STEP_SECONDS = 0.5
 CONTRAST = 20.0
 """Standard deviation of luma, of 255, above which a picture shows something: black and fades are below."""
 JPEG_QUALITY = "3"
+JFIF = "out_color_matrix=bt601:out_range=pc"
+"""Whatever a JPEG was made from, JFIF readers take BT.601, full range."""
 TIMELINE_STEP_SECONDS = 10.0
 TIMELINE_MAX = 10
 PREVIEW_SECONDS = 3
@@ -76,7 +78,7 @@ def write_poster(frame: VideoFrame) -> list[str]:
 
 def _padded(width: int, height: int) -> list[str]:
     return [
-        f"scale={width}:{height}:force_original_aspect_ratio=decrease:flags=bicubic:out_range=pc",
+        f"scale={width}:{height}:force_original_aspect_ratio=decrease:flags=bicubic:{JFIF}",
         f"pad={width}:{height}:(ow-iw)/2:(oh-ih)/2",
         "setsar=1",
         "format=yuvj420p",
@@ -123,7 +125,7 @@ def write_storyboard(video: Path, seconds: float) -> tuple[int, int]:
         _filtered(
             frames,
             [
-                f"scale={width}:{height}:force_original_aspect_ratio=decrease:out_range=pc",
+                f"scale={width}:{height}:force_original_aspect_ratio=decrease:{JFIF}",
                 f"pad={width}:{height}:(ow-iw)/2:(oh-ih)/2",
                 "setsar=1",
                 f"tile={columns}x{rows}",

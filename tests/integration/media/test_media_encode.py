@@ -137,6 +137,28 @@ async def test_sound_and_picture_stay_in_step_in_every_packaging(tmp_path: Path)
         assert white - tone == pytest.approx(0.0, abs=0.045)
 
 
+async def test_colours_survive_in_video_and_pictures(tmp_path: Path) -> None:
+    """Untagged small sources are BT.601, our outputs BT.709, JPEG BT.601 again: none may shift."""
+    source = tmp_path / "patches.avi"
+    with av.open(str(source), "w", format="avi") as output:
+        stream = output.add_stream("mpeg4", rate=10, options={"qmin": "1", "qmax": "2"})
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        pixels = np.zeros((180, 320, 3), np.uint8)
+        pixels[:, :160], pixels[:, 160:] = (230, 50, 30), (30, 190, 80)
+        for number in range(10):
+            picture = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
+            picture.pts, picture.time_base = number, Fraction(1, 10)
+            output.mux(stream.encode(picture))
+        output.mux(stream.encode(None))
+    done = await process(source, tmp_path)
+    for name, space in (("mp4/720p.mp4", "ITU709"), ("thumbs/large.jpg", "ITU601")):
+        with av.open(str(done.path(name))) as opened:
+            shown = next(opened.decode(video=0)).reformat(format="rgb24", src_colorspace=space).to_ndarray()
+        row = shown[shown.shape[0] // 2].astype(int)
+        assert np.abs(row[row.shape[0] // 4] - (230, 50, 30)).max() <= 8, name
+        assert np.abs(row[3 * row.shape[0] // 4] - (30, 190, 80)).max() <= 8, name
+
+
 async def test_rerun_overwrites_only_its_own_outputs(shared_dir: Path, tmp_path: Path) -> None:
     """B41: same keys, the source untouched."""
     source = shared_dir / "media/clips/dolbyVision-hdr.MOV"

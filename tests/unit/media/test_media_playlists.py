@@ -52,7 +52,7 @@ def test_target_duration_covers_every_rounded_segment(lengths: list[float]) -> N
 
 @pytest.mark.parametrize("text", ["", "#EXTM3U\n", "#EXTM3U\na.ts\n#EXT-X-ENDLIST\n", "<html>"])
 def test_playlist_is_refused_when_cut_or_foreign(text: str) -> None:
-    with pytest.raises(ValueError, match="playlist|length"):
+    with pytest.raises(ValueError, match=r"playlist|length"):
         parse_media_playlist(text)
 
 
