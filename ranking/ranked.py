@@ -91,9 +91,7 @@ def rank(catalogue: Catalogue, viewer: Viewer, asked: Asked) -> Ranking:
     values = profiles.signals(profile, known)
     scores = profiles.score(profile, values)
     rows = catalogue.columns.take(gathered.numbers)
-    extra: dict[str, Array] = {"wishes": viewer.wishes(catalogue, gathered.numbers)}
-    if profile.watched == "demote":
-        extra["watched"] = WATCHED_PENALTY * viewer.watched(rows["hash"]).astype(np.float64)
+    extra = _extras(catalogue, viewer, profile, gathered.numbers)
     for change in extra.values():
         scores = scores + change
 
@@ -125,6 +123,15 @@ def rank(catalogue: Catalogue, viewer: Viewer, asked: Asked) -> Ranking:
         failure=gathered.failure,
         complete=len(order) >= int(asked.allowed.sum()),
     )
+
+
+def _extras(catalogue: Catalogue, viewer: Viewer, profile: Profile, numbers: Numbers) -> dict[str, Array]:
+    """Return what is added to the profile's own sum: the viewer's wishes, and what watching costs."""
+    extra: dict[str, Array] = {"wishes": viewer.wishes(catalogue, numbers)}
+    if profile.watched == "demote":
+        watched = viewer.watched(catalogue.columns.take(numbers)["hash"])
+        extra["watched"] = WATCHED_PENALTY * watched.astype(np.float64)
+    return extra
 
 
 def _explored(
