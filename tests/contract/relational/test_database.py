@@ -151,6 +151,24 @@ async def test_writers_queue_when_many_come_at_once(database):
         assert (await outbox.pending(session, 1))[0].key == "30"
 
 
+async def test_writers_queue_when_another_process_writes_too(database, database_url):
+    """O14: `freewill user create` beside a running server; read-modify-write in two pools loses nothing."""
+    async with database.transaction() as session:
+        outbox.enqueue(session, "t", "0", ContentFact(kind="k", video_id="v", owner_id="o", at=0), at=0)
+    other = Database.open(database_url)
+    lock = " FOR UPDATE" if database.dialect == "postgresql" else ""
+
+    async def work(session):
+        row = (await session.execute(text("SELECT id, key FROM outbox" + lock))).one()
+        await asyncio.sleep(0.005)
+        await session.execute(text("UPDATE outbox SET key = :k"), {"k": str(int(row.key) + 1)})
+
+    await asyncio.gather(*(opened.run(work) for opened in (database, other) for _ in range(5)))
+    await other.close()
+    async with database.session() as session:
+        assert (await outbox.pending(session, 1))[0].key == "10"
+
+
 async def test_readers_see_the_last_commit_when_a_writer_is_busy(database):
     """WAL and MVCC: a long write stops no reader."""
     async with database.transaction() as session:

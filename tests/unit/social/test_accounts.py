@@ -228,6 +228,27 @@ async def test_authentication_goes_on_when_the_database_is_away(accounts, databa
     await accounts.authenticate(session.access_token)
 
 
+async def test_session_stays_ended_when_it_ends_while_the_guard_reads(clock):
+    """An answer that was on its way when the session ended does not bring it back."""
+
+    class Slow:
+        reads = 0
+
+        async def read(self, work):
+            self.reads += 1
+            if self.reads == 1:
+                guard.end("s1")
+                guard.set_role("u1", "user")
+            return set(), {"u1": "operator"}
+
+    guard = SessionGuard(Slow(), clock, access_seconds=900)
+    await guard.fresh()
+    assert guard.has_ended("s1")
+    assert guard.role_of("u1", "operator") == "user"
+    await guard.fresh()
+    assert guard.role_of("u1", "user") == "operator"
+
+
 async def test_user_is_found_when_asked_by_id_or_name(accounts):
     session = await accounts.register("Ada", "ada@example.org", PASSWORD, role="creator")
     assert (await accounts.get_user(session.user.id.upper())).username == "Ada"

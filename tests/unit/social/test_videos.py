@@ -196,8 +196,10 @@ async def test_progress_never_falls_when_reports_come_in_any_order(world, report
     owner = await world.user()
     video, done = await world.encoding(owner)
     shown = []
-    for percent in (0.0, 10.0, 5.0, None, 60.0, 0.0, 100.0, 30.0):
-        result = report(done.job_id, video.id, "progress", progress=percent, stage="transcoding")
+    steps = [(0.0, "probing"), (10.0, "transcoding"), (5.0, "transcoding"), (None, "transcoding")]
+    steps += [(60.0, "transcoding"), (0.0, "probing"), (100.0, "storing"), (30.0, "transcoding")]
+    for percent, stage in steps:
+        result = report(done.job_id, video.id, "progress", progress=percent, stage=stage)
         frame = await world.videos.apply_progress(result)
         shown.append((await world.videos.get(video.id, owner)).progress)
         assert frame is None or frame.data["progress"] == shown[-1]
