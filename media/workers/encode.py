@@ -1,8 +1,9 @@
 """Child: one stored source becomes renditions, playlists, pictures (B3, B19-B31, B50).
 
 Request: ``path``, ``out`` (an empty folder), ``ladder``, ``preset``, ``upscale``, ``exact_bitrate``,
-``dash``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages: ``progress`` with percent and stage, ``early``
-with paths of pictures that are ready. Result: length, size, and assets with keys relative to the video.
+``dash``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages: ``progress`` with percent
+and stage, ``early`` with paths of pictures that are ready. Result: length, size, and assets with keys
+relative to the video.
 """
 
 import math
