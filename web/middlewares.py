@@ -17,6 +17,7 @@ import gzip
 import re
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from uuid import uuid4
 
 import structlog
@@ -37,18 +38,28 @@ COMPRESS_FROM_BYTES = 2048
 CORS_MAX_AGE_SECONDS = "7200"
 CORS_ALLOW_HEADERS = "Authorization, Content-Type, Idempotency-Key, X-Request-ID, If-None-Match, Range"
 CORS_EXPOSE_HEADERS = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, ETag"
-# 'unsafe-inline' styles: the client sets element styles; scripts are only ours, and nothing is third-party.
 SECURITY_HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; connect-src 'self'; "
-        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Server": "freewill",  # instead of the versions of what is underneath
 }
+
+
+@lru_cache(maxsize=8)
+def content_policy(origin: str) -> str:
+    """Return the Content-Security-Policy: nothing third-party, and scripts are only ours.
+
+    ``origin`` is the public one, where media URLs point to: the page may be open under another name of this
+    server, such as localhost. Inline styles are allowed because the client sets styles of elements.
+    """
+    return (
+        f"default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        f"img-src 'self' data: blob: {origin}; media-src 'self' blob: {origin}; "
+        f"connect-src 'self' {origin}; worker-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
 
 
 def route_of(request: web.Request) -> Route | None:
@@ -70,10 +81,12 @@ async def decorate(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers of every answer, streamed ones too: request id, security, CORS."""
     headers = response.headers
     headers["X-Request-ID"] = request.get(REQUEST_ID, "-")
+    settings = deps(request).settings
     for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
+        headers[name] = value
+    headers.setdefault("Content-Security-Policy", content_policy(settings.base_url))
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin and origin in deps(request).settings.cors_origins:
+    if origin and origin in settings.cors_origins:
         headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
         headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, CORS_EXPOSE_HEADERS)
         headers.add(hdrs.VARY, hdrs.ORIGIN)

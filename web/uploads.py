@@ -11,6 +11,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from media.policies import POLICIES, SHORT, UploadPolicy, policy_named
 from tables.errors import FileTooLarge, UnsupportedMedia, ValidationFailed
@@ -95,7 +96,7 @@ async def _read_parts(request: web.Request, form: Form) -> None:
     try:
         reader = await request.multipart()
         await _each_part(reader, form)
-    except (ValueError, AssertionError, RuntimeError, LookupError) as error:
+    except (HttpProcessingError, ValueError, AssertionError, RuntimeError, LookupError) as error:
         # What aiohttp's reader raises for boundaries, headers and encodings that make no sense.
         raise ValidationFailed("The form is malformed.", details={"field": "body"}) from error
     if not form.has_file:
