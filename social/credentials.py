@@ -4,6 +4,8 @@ import re
 
 from tables.errors import InvalidEmail, InvalidUsername, ValidationFailed
 
+CHANNEL_SUFFIX = "_channel"
+"""Peers know a person's channel by the person's name with this (Y1)."""
 _USERNAME = re.compile(r"[A-Za-z0-9_]{1,30}")
 # Deliberately loose (RFC 5321 allows much): one @, a dotted domain or localhost, nothing invisible.
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}")
@@ -19,6 +21,9 @@ def check_username(username: str) -> str:
     """
     if not _USERNAME.fullmatch(username):
         raise InvalidUsername(details={"field": "username", "pattern": _USERNAME.pattern})
+    if username.lower().endswith(CHANNEL_SUFFIX):
+        reason = f"Names that end in {CHANNEL_SUFFIX} belong to channels."
+        raise InvalidUsername(reason, details={"field": "username"})
     return username
 
 
