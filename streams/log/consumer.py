@@ -6,6 +6,7 @@ refer to its list.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ class LogConsumer(BaseConsumer):  # type: ignore[misc]
         self.embedded: EmbeddedLog = self.transport.log
         self._assigned: set[TP] = set()
         self._positions: dict[TP, int] = {}
+        self._moves: Counter[TP] = Counter()
         self._generation = 0
         self._turn = 0
         self._new_records = asyncio.Event()
@@ -129,10 +131,11 @@ class LogConsumer(BaseConsumer):  # type: ignore[misc]
         if not behind:
             return {}
         ends = {tp: self.highwater(tp) for tp in behind}
+        moves = {tp: self._moves[tp] for tp in behind}
         chunks = await self.embedded.read_many(behind, FETCH_RECORDS)
         fetched = {}
-        for tp, position in behind.items():
-            if self._positions.get(tp) != position:  # sought while reading
+        for tp in behind:
+            if self._moves[tp] != moves[tp]:  # sought while reading, maybe to where it was
                 continue
             chunk = chunks.get(tp)
             if chunk is None:  # the fetch was full: its turn comes
@@ -181,6 +184,7 @@ class LogConsumer(BaseConsumer):  # type: ignore[misc]
         return max(offset, self.embedded.earliest(tp.topic, tp.partition))  # 5
 
     async def _seek(self, partition: TP, offset: int) -> None:
+        self._moves[TP(*partition)] += 1
         self._positions[TP(*partition)] = self._clamp(partition, offset)
         self._new_records.set()
 
@@ -198,6 +202,7 @@ class LogConsumer(BaseConsumer):  # type: ignore[misc]
         found: dict[TP, int | None] = {}
         for tp in self._assigned - self._paused_partitions:  # 7
             found[tp] = self.embedded.committed(self.app.conf.id, tp.topic, tp.partition)
+            self._moves[tp] += 1
             self._positions[tp] = self._committed_position(tp)
         self._new_records.set()
         return found

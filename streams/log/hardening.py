@@ -88,7 +88,7 @@ class HardenedConsumer:
             await asyncio.sleep(0)
 
     async def _fetch(self) -> None:
-        active = {tp for tp in self._get_active_partitions() if tp not in self._backlog}  # type: ignore[attr-defined]
+        active = {tp for tp in self._fetchable() if tp not in self._backlog}
         timeout = FULL_SECONDS if self._backlog else IDLE_SECONDS
         if not active:
             self._room.clear()
@@ -102,6 +102,15 @@ class HardenedConsumer:
                 self._backlog[tp] = self._unpack(tp, records, generation)
         if fetched:
             await self._deliver_backlog()
+
+    def _fetchable(self) -> set[TP]:
+        active: set[TP] = self._get_active_partitions()  # type: ignore[attr-defined]
+        if not self.app.rebalancing:
+            return active
+        # Faust resumes source partitions just before it seeks them: what was fetched in between would
+        # be delivered twice
+        changelogs = self.app.tables.changelog_topics
+        return {tp for tp in active if tp.topic in changelogs}
 
     def _unpack(self, tp: TP, records: Any, generation: int) -> deque[tuple[int, Any]]:
         if self._is_sliced(tp.topic):
@@ -135,7 +144,7 @@ class HardenedConsumer:
         channels = self.app.topics._tp_index.get(tp, ())
         tracked = self.app.topics.acks_enabled_for(tp.topic)
         epoch = self._epoch[tp]
-        waiting = self._backlog[tp]
+        waiting = self._backlog.get(tp, deque())
         while waiting and delivered < QUANTUM and self.flow_active and tp in self._active_partitions:  # type: ignore[attr-defined]
             if any(channel.queue.full() for channel in channels):
                 break
