@@ -13,10 +13,14 @@ from rich.console import Console
 from freewill.logs import configure_logging
 from freewill.node import Node
 from freewill.settings import Settings
+from streams.log import LogError
+from tables.errors import AppError
 
 log = structlog.get_logger(__name__)
 STARTED_AND_STOPPED = 0
 FAILED = 1
+EXPECTED = (AppError, LogError, OSError)
+"""A data folder in use, a port that is taken, a disk that is full: the message says it all."""
 
 
 def serve_forever(settings: Settings) -> int:
@@ -34,22 +38,31 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stop)
-    node = Node(settings)
+    try:
+        node = Node(settings)
+    except EXPECTED as error:
+        return _refuse(error)
     code = STARTED_AND_STOPPED
     try:
         await node.start()
         _announce(settings)
         code = await _until_stopped_or_crashed(node, stop)
     except Exception as error:
-        log.exception("start_failed")
-        Console(stderr=True).print(f"FreeWill could not start: {error}", style="red", highlight=False)
-        code = FAILED
+        code = _refuse(error)
     if not await node.stop():
         # Something hangs. What was answered is durable, and what was not finished is delivered again.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)
     return code
+
+
+def _refuse(error: Exception) -> int:
+    """Say why the instance does not start; what an operator can mend needs no traceback."""
+    log.error("start_failed", error=str(error), exc_info=not isinstance(error, EXPECTED))
+    message = f"FreeWill could not start: {error}"
+    Console(stderr=True, soft_wrap=True).print(message, style="red", highlight=False, markup=False)
+    return FAILED
 
 
 async def _until_stopped_or_crashed(node: Node, stop: asyncio.Event) -> int:

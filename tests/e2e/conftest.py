@@ -6,12 +6,14 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import aiohttp
 import pytest
@@ -99,6 +101,24 @@ class Server:
             timeout=120,
         )
 
+    def configure(self, **environment: str) -> None:
+        """Change settings for the next start."""
+        self._environment |= environment
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Ask the relational store itself, past the server: the truth that answers are held against."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.data}/freewill.db?mode=ro", uri=True)) as store:
+            return store.execute(sql, parameters).fetchall()
+
+    def files(self, folder: str) -> set[str]:
+        """Return the files that lie under a folder of the data, as paths relative to it."""
+        root = self.data / folder
+        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
     def tail(self, lines: int = 30) -> str:
         return (
             "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
@@ -153,6 +173,61 @@ class Client:
             form.add_field("file", file, filename=path.name, content_type="application/octet-stream")
             return await self.call("POST", "/api/v1/videos/upload", data=form)
 
+    async def become(self, role: str) -> "Client":
+        """Get a role, and a token that carries it."""
+        granted = await asyncio.to_thread(self.server.run, "user", "role", self.user["username"], role)
+        assert granted.returncode == 0, granted.stderr
+        body = await self.post(
+            "/api/v1/auth/login",
+            {"username": self.user["username"], "password": "correct horse battery"},
+        )
+        assert self.status == 200, body
+        self.token = body["access_token"]
+        return self
+
+    async def pages(self, path: str) -> list[Any]:
+        """Return the items of all pages of a list."""
+        items: list[Any] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            body = await self.get(path, params={"cursor": cursor} if cursor else {})
+            assert self.status == 200, body
+            items += body["items"]
+            cursor = body["next_cursor"]
+        return items
+
+    async def bytes_of(self, url: str) -> bytes:
+        """Return the bytes of a media URL, asked for without a token (INTERFACE, Upload and media)."""
+        async with self.session.get(url) as answer:
+            assert answer.status == 200, (url, answer.status)
+            return await answer.read()
+
+    async def assert_playable(self, video: Any) -> None:
+        """Fetch everything that a READY video promises: playlists, every segment, mp4, DASH, pictures."""
+        playback = video["playback"]
+        state = (video["status"], video["progress"], playback["ready"])
+        assert state == ("READY", 100, True), video
+        master = (await self.bytes_of(playback["hls_url"])).decode().splitlines()
+        variants = [line for line in master if line and not line.startswith("#")]
+        assert len(variants) == len(playback["qualities"]) > 0
+        for variant in variants:
+            await self._assert_rendition(urljoin(playback["hls_url"], variant), video["duration_seconds"])
+        assert b"<MPD" in await self.bytes_of(playback["dash_url"])
+        assert (await self.bytes_of(playback["mp4_url"]))[4:8] == b"ftyp"
+        for url in (playback["poster_url"], *video["thumbnails"].values()):
+            assert (await self.bytes_of(url)).startswith(b"\xff\xd8"), url
+
+    async def _assert_rendition(self, url: str, seconds: float) -> None:
+        lines = (await self.bytes_of(url)).decode().splitlines()
+        assert lines[-1] == "#EXT-X-ENDLIST"
+        lengths = [float(line[8:].split(",")[0]) for line in lines if line.startswith("#EXTINF:")]
+        assert sum(lengths) == pytest.approx(seconds, abs=1.0)
+        segments = [line for line in lines if line and not line.startswith("#")]
+        assert len(segments) == len(lengths) > 0
+        for segment in segments:
+            data = await self.bytes_of(urljoin(url, segment))
+            assert (data[:1], len(data) % 188) == (b"G", 0), segment  # whole MPEG-TS packets
+
     async def wait_status(self, video_id: str, *statuses: str, seconds: float = READY_SECONDS) -> Any:
         """Poll a video until it has one of the statuses."""
         deadline = time.monotonic() + seconds
@@ -194,6 +269,14 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield make
     for server in servers:
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests of a module; it may be found dead, and is not started yet."""
+    server = Server(tmp_path_factory.mktemp("module") / "data")
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")
