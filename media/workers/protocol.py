@@ -71,9 +71,11 @@ def _die_with_parent() -> None:
 def _limit(limits: Mapping[str, float]) -> None:
     """Apply the rlimits; a core of a decoder would hold somebody's private video."""
     cpu = int(limits["cpu_seconds"])
+    # macOS refuses to limit the address space; servers run on Linux.
+    space = int(limits["address_space_bytes"]) if sys.platform == "linux" else resource.RLIM_INFINITY
     for name, soft, hard in (
         (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_AS, int(limits["address_space_bytes"]), int(limits["address_space_bytes"])),
+        (resource.RLIMIT_AS, space, space),
         (resource.RLIMIT_CPU, cpu, cpu + 5),
         (resource.RLIMIT_FSIZE, int(limits["file_bytes"]), int(limits["file_bytes"])),
         (resource.RLIMIT_NOFILE, int(limits["open_files"]), int(limits["open_files"])),
