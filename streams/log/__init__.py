@@ -40,6 +40,10 @@ Topics and agents::
         await work_on(stream, handle, in_flight=2)    # handle(Received) ; ack on return, else redelivered
         # or: async for item in received(stream): ... item.value is RecordType or Poison ... item.ack()
 
+    An exception that leaves a slice's agent ends the worker (``wait_for_crash``), uncommitted: the next
+    slice must not overtake it, because the offsets in table values would then skip it for ever. So agents
+    retry and dead-letter by themselves. A cancelled slice or event is never acknowledged.
+
     Poison(offset, key, value, error, timestamp, headers): in ``batch.poison``, or as ``item.value``.
     Topics are declared in the log when the app starts, before agents get events. Topics that no agent
     consumes: ``await topic.declare()``, or ``await log.declare(...)`` before the first publish.
@@ -60,7 +64,8 @@ Out::
 
     ``commit`` is one atomic append of outputs and changelog records; the table stores change right after
     it is durable. Source positions follow by acknowledgement: after a crash a slice comes again, cut
-    differently, so states carry the offsets applied (DESIGN invariant 1).
+    differently, so states carry the offsets applied (DESIGN invariant 1). Two agents that write one table
+    must not overlap between ``lookup`` and ``commit``: share a lock.
 """
 
 from streams.log.commit import LogWriter, Outgoing, SliceCommitter, TableWrite

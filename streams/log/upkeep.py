@@ -137,7 +137,7 @@ class Partition:
             return 0
         limit = int(newest[0])
         if not self._policy.drop_unread:
-            limit = min(limit, *self._log.group_positions(self._place), limit)
+            limit = min([limit, *self._log.group_positions(self._place)])
         return limit
 
     def _range(self, first: int = 0, last: int = OFFSET_MASK) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Tables, changelogs, crashes and stops, on any transport (DESIGN section 5 and 6)."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -259,6 +260,33 @@ async def test_stop_ends_at_its_deadline_when_an_agent_is_stuck(harness: Any) ->
     hang = False
     async with harness.node(declare):
         await until(lambda: got == [0, 1, 2])
+
+
+async def test_stop_gives_up_at_its_deadline_when_an_agent_ignores_cancellation(
+    harness: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    started, release = asyncio.Event(), asyncio.Event()
+
+    def declare(app: Any, writer: Any) -> None:
+        topic = sliced_topic(app, "events", Event, partitions=1)
+
+        @app.agent(topic, name="keep")
+        async def keep(stream: Any) -> None:
+            async for _ in stream:
+                while not release.is_set():
+                    started.set()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await release.wait()
+
+    async with harness.node(declare) as node:
+        await node.writer.publish([made("events", "u", n) for n in range(3)])
+        await started.wait()
+        async with asyncio.timeout(30):
+            assert await node.stop(1.0) is False
+        release.set()
+        await asyncio.sleep(0.2)  # it finishes now, too late to count
+    assert await harness.committed("events") == [0]
 
 
 async def test_recovery_ends_in_a_clear_error_when_its_last_record_is_unreadable(
