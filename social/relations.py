@@ -88,10 +88,7 @@ async def apply(
         elif _flip(state, event):
             changes.append(event)
     if remember:
-        fresh = dict.fromkeys(e.event_id for e, was in zip(events, known, strict=True) if not was)
-        session.add_all(
-            RelationEventRow(user_id=user_id, event_id=event_id, created_at=moment(at)) for event_id in fresh
-        )
+        _remember(session, user_id, [e.event_id for e, was in zip(events, known, strict=True) if not was], at)
     await _write(session, user_id, before, state, at)
     await _write_shares(session, user_id, shares, at)
     await publish(session, changes, at)
@@ -123,6 +120,12 @@ async def count(session: AsyncSession, deltas: dict[str, Counter[str]]) -> None:
                 .values({counter.key: VideoRow.__table__.c[counter.key] + bindparam("by")}),
                 changed,
             )
+
+
+def _remember(session: AsyncSession, user_id: str, event_ids: Sequence[str], at: float) -> None:
+    session.add_all(
+        RelationEventRow(user_id=user_id, event_id=event_id, created_at=moment(at)) for event_id in event_ids
+    )
 
 
 def _flip(state: dict[str, set[str]], event: EngagementEvent) -> bool:
