@@ -49,7 +49,9 @@ test("why: the sentence names what counted, and rules by their name", () => {
   expect(whySentence({ reason: "deep_recall", signals: SIGNALS })).toBe(
     "You see this because it is close to what you have been watching and it is new.",
   );
-  expect(whySentence({ reason: "trending", signals: {} })).toContain("trending");
+  expect(whySentence({ reason: "trending", signals: {} })).toContain("popular here");
+  expect(whyChip({ reason: "trending", signals: { trending: { value: 0, weight: 1 } } })).toBe("New here");
+  expect(whyChip({ reason: "trending", signals: { trending: { value: 0.4, weight: 1 } } })).toBe("Trending");
   expect(whySentence({ reason: "exploration", signals: SIGNALS })).toContain("few people have seen it");
   expect(whyChip({ reason: "deep_recall", signals: SIGNALS })).toBe("Like what you watch");
   expect(whyChip({ reason: "deep_recall", signals: {} })).toBe("Why this video");

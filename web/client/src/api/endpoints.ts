@@ -33,8 +33,16 @@ export const getVideo = (id: string): Promise<T.Video> => call("GET", `/api/v1/v
 export const getEncoding = (id: string): Promise<T.Encoding> =>
   call("GET", `/api/v1/videos/${encodeURIComponent(id)}/encoding`);
 
-export const listOwnVideos = (cursor: string | null): Promise<T.Page<T.Video>> =>
+export const listOwnVideos = (cursor: string | null): Promise<T.VideoList> =>
   call("GET", "/api/v1/videos", { query: { limit: 24, cursor } });
+
+/** A person of this server by user name. */
+export const getUser = (username: string): Promise<T.PublicUser> =>
+  call("GET", `/api/v1/users/@${encodeURIComponent(username)}`);
+
+/** What the world may see of somebody's videos, newest first. */
+export const listVideosOf = (userId: string, cursor: string | null): Promise<T.VideoList> =>
+  call("GET", `/api/v1/users/${encodeURIComponent(userId)}/videos`, { query: { limit: 24, cursor } });
 
 export const retryVideo = (id: string): Promise<unknown> => call("POST", `/api/v1/videos/${encodeURIComponent(id)}/retry`);
 
@@ -44,13 +52,13 @@ export const getUploadLimits = (): Promise<T.UploadLimits> => call("GET", "/api/
 
 const post = (id: string, verb: string): string => `/api/v1/posts/${encodeURIComponent(id)}/${verb}`;
 
-export const setLiked = (id: string, liked: boolean): Promise<T.Counters | undefined> =>
+export const setLiked = (id: string, liked: boolean): Promise<T.LikeAnswer> =>
   call(liked ? "POST" : "DELETE", post(id, "like"));
 
-export const setSaved = (id: string, saved: boolean): Promise<T.Counters | undefined> =>
+export const setSaved = (id: string, saved: boolean): Promise<T.SaveAnswer> =>
   call(saved ? "POST" : "DELETE", post(id, "save"));
 
-export const recordShare = (id: string): Promise<T.Counters | undefined> => call("POST", post(id, "share"));
+export const recordShare = (id: string): Promise<T.ShareAnswer> => call("POST", post(id, "share"), { body: {} });
 
 export type FeedbackKind = "not_interested" | "less" | "more";
 

@@ -52,9 +52,9 @@ export function contributions(signals: Readonly<Record<string, Signal>>): Contri
 
 /** Fixed reasons that are no signal: the feed chose them by a rule. */
 const RULES: Readonly<Record<string, string>> = {
-  trending: "This is trending: many people are watching it right now. Watch a few videos and the feed becomes yours.",
+  trending:
+    "The feed does not know your taste yet, so it shows what is popular here. Watch a few videos and it becomes yours.",
   exploration: "This is a try: few people have seen it yet, and the feed keeps some room for discoveries.",
-  explore: "This is a try: few people have seen it yet, and the feed keeps some room for discoveries.",
 };
 
 /** One human sentence; only signals that really count for a fifth of the score are named. */
@@ -71,8 +71,9 @@ export function whySentence(item: Pick<FeedItem, "reason" | "signals">): string 
 
 /** The few words on the chip. */
 export function whyChip(item: Pick<FeedItem, "reason" | "signals">): string {
-  if (item.reason === "trending") return "Trending";
-  if (item.reason.startsWith("explor")) return "Discovery";
+  if (item.reason === "exploration") return "Discovery";
   const top = contributions(item.signals)[0];
+  // Trending with nothing watched yet is no trend.
+  if (item.reason === "trending") return top !== undefined && top.points >= 0.005 ? "Trending" : "New here";
   return top !== undefined && top.points > 0 ? top.label : "Why this video";
 }

@@ -2,7 +2,6 @@ import { recordShare, sendFeedback, setLiked, setSaved } from "../../api/endpoin
 import type { FeedbackKind } from "../../api/endpoints";
 import { explain } from "../../api/errors";
 import { session } from "../../api/session";
-import type { Counters } from "../../api/types";
 import { copyText } from "../../lib/clipboard";
 import { navigate } from "../../router";
 import { toast } from "../../ui/toasts";
@@ -29,19 +28,13 @@ export function requireAccount(purpose: string): boolean {
   return false;
 }
 
-function counters(answer: Counters | undefined): Partial<Reactable> {
-  const change: Partial<Reactable> = {};
-  if (answer?.like_count !== undefined) change.like_count = answer.like_count;
-  if (answer?.share_count !== undefined) change.share_count = answer.share_count;
-  return change;
-}
-
 /** Shown at once, taken back when the server refuses. */
 export async function like(video: Reactable, liked: boolean, patch: Patch): Promise<void> {
   if ((video.liked ?? false) === liked || !requireAccount("like videos")) return;
   patch(video.id, { liked, like_count: Math.max(0, video.like_count + (liked ? 1 : -1)) });
   try {
-    patch(video.id, counters(await setLiked(video.id, liked)));
+    const answer = await setLiked(video.id, liked);
+    patch(video.id, { liked: answer.liked, like_count: answer.like_count });
   } catch (error) {
     patch(video.id, { liked: !liked, like_count: video.like_count });
     toast(explain(error));
@@ -80,7 +73,7 @@ export async function share(video: Reactable, patch: Patch): Promise<void> {
   } else if (!(await copyLink(video.id))) return;
   if (session.get() === null) return;
   try {
-    patch(video.id, counters(await recordShare(video.id)));
+    patch(video.id, { share_count: (await recordShare(video.id)).share_count });
   } catch {
     // The link is out; only its counting failed, and nobody can do anything about it.
   }

@@ -47,6 +47,7 @@ function useOwnVideos(): Listing {
       if (frame.event === "video_status") void load(null);
       if (frame.event !== "video_progress") return;
       const { video_id: id, progress } = frame.data;
+      if (progress === null) return;
       setVideos((list) => list?.map((video) => (video.id === id ? { ...video, progress } : video)) ?? null);
     });
   }, [load]);
