@@ -24,9 +24,10 @@ class Limit:
 
 DEFAULT_LIMITS: Mapping[RateClass, Limit] = {
     RateClass.GENERAL: Limit(100, 60),
-    RateClass.AUTH: Limit(60, 60),
+    RateClass.AUTH: Limit(100, 60),
     RateClass.UPLOADS: Limit(100, 86_400),
     RateClass.EVENTS: Limit(600, 60),
+    RateClass.POLLING: Limit(600, 60),
     RateClass.FEDERATION: Limit(600, 60),
 }
 

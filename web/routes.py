@@ -30,12 +30,16 @@ class Auth(StrEnum):
 
 
 class RateClass(StrEnum):
-    """Which rate limit a route counts against (N7, N8, X65). ``FREE`` routes count against none."""
+    """Which rate limit a route counts against (N7, N8, X65).
+
+    ``POLLING`` is for what clients watch while a video is processed (C26); ``FREE`` counts against none.
+    """
 
     GENERAL = "general"
     AUTH = "auth"
     UPLOADS = "uploads"
     EVENTS = "events"
+    POLLING = "polling"
     FEDERATION = "federation"
     FREE = "free"
 

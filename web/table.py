@@ -9,6 +9,7 @@ from functools import partial
 from tables import errors
 from web.api import (
     accounts,
+    aliases,
     description,
     engagement,
     fediverse,
@@ -23,13 +24,14 @@ from web.api import (
 )
 from web.routes import Auth, RateClass, Route
 from web.schemas import accounts as people
+from web.schemas import aliases as shapes
 from web.schemas import engagement as doings
 from web.schemas import feeds as feeding
 from web.schemas import tables as reading
 from web.schemas import videos as films
 from web.schemas.base import Document, LiveQuery, Page
 
-FREE = RateClass.FREE
+FREE, POLLING = RateClass.FREE, RateClass.POLLING
 
 _system = partial(Route, method="GET", tag="system", rate=FREE, before_ready=True)
 SYSTEM = (
@@ -97,14 +99,14 @@ VIDEOS = (
            summary="Somebody's public videos, newest first.", query=Page, response=films.VideoList,
            errors=(errors.UserNotFound, errors.DatabaseFailure)),
     _video(path="/api/v1/videos/{video_id}", handler=videos.get_video, name="get_video", summary="A video.",
-           auth=Auth.OPTIONAL, response=films.VideoAnswer, errors=_SEEN),
+           rate=POLLING, auth=Auth.OPTIONAL, response=films.VideoAnswer, errors=_SEEN),
     _own(method="DELETE", path="/api/v1/videos/{video_id}", handler=videos.delete_video, name="delete_video",
          summary="Delete a video with all its files.", status=204, errors=_OWNED),
     _own(method="POST", path="/api/v1/videos/{video_id}/retry", handler=videos.retry_video,
          name="retry_video", summary="Process a FAILED video again.", status=202, response=films.VideoAnswer,
          errors=(*_OWNED, errors.InvalidStateTransition, errors.ContentAlreadyDeleted)),
     _video(path="/api/v1/videos/{video_id}/encoding", handler=videos.encoding, name="get_encoding",
-           summary="How far the processing is.", auth=Auth.OPTIONAL, response=films.EncodingAnswer,
+           summary="How far the processing is.", rate=POLLING, auth=Auth.OPTIONAL, response=films.EncodingAnswer,
            errors=_SEEN),
     _video(path="/media/{token}/videos/{key:.+}", handler=media.media, name="media",
            summary="Media bytes behind a signed URL; ranges are honoured.", rate=FREE,
@@ -130,7 +132,7 @@ ENGAGEMENT = (
            rate=RateClass.EVENTS, request=doings.EventsRequest, response=doings.EventsAnswer,
            errors=(errors.PublishFailure, errors.DatabaseFailure)),
     _event(method="GET", path="/api/v1/videos/{video_id}/engagement", handler=engagement.public_counters,
-           name="get_engagement", summary="Public counters, from the table.", auth=Auth.OPTIONAL,
+           name="get_engagement", summary="Public counters, from the table.", rate=POLLING, auth=Auth.OPTIONAL,
            response=doings.EngagementAnswer, errors=_SEEN),
     _event(method="GET", path="/api/v1/reels/{video_id}/analytics", handler=engagement.analytics,
            name="get_analytics", summary="What the owner, operators and analysts may know.",
@@ -184,6 +186,8 @@ FEEDS = (
     _feed(path="/api/feed", handler=feeds.similarity, name="get_similarity_feed",
           summary="A page by similarity; document 000's shape.", response=feeding.SimilarityAnswer),
     _feed(path="/api/v1/trending", handler=feeds.trending, name="get_trending", summary="What moves now."),
+    _feed(path="/api/v1/feed/following", handler=feeds.following, name="get_following_feed",
+          summary="What those whom the caller follows made, newest first.", auth=Auth.REQUIRED),
     _taste(path="/api/v1/feed/feedback", handler=feeds.feedback, name="post_feedback",
            summary="Less, more, or nothing of a video, creator or tag.", request=feeding.FeedbackRequest,
            errors=(*_SEEN, errors.UserNotFound, errors.PublishFailure)),
@@ -191,6 +195,26 @@ FEEDS = (
            summary="Forget the caller's taste.", errors=(errors.PublishFailure, errors.DatabaseFailure)),
     _taste(path="/api/v1/feed/invalidate", handler=feeds.invalidate, name="invalidate_feed",
            summary="Drop the caller's kept ranking."),
+)  # fmt: skip
+
+_alias = partial(Route, method="GET", tag="documents 001 and 002")
+ALIASES = (
+    _alias(path="/api/videos", handler=aliases.list_001, name="list_videos_001",
+           summary="The caller's own videos; document 001's shape.", auth=Auth.REQUIRED,
+           query=films.VideoQuery, response=shapes.CamelVideoList, errors=(errors.DatabaseFailure,)),
+    _alias(path="/api/videos/{video_id}", handler=aliases.get_001, name="get_video_001",
+           summary="A video; document 001's shape.", rate=POLLING, auth=Auth.OPTIONAL, response=shapes.CamelVideo,
+           errors=_SEEN),
+    _alias(method="DELETE", path="/api/videos/{video_id}", handler=videos.delete_video,
+           name="delete_video_001", summary="Delete a video.", auth=Auth.REQUIRED, status=204, errors=_OWNED),
+    _upload(path="/api/v1/reels/upload", handler=aliases.upload_reel, name="upload_reel",
+            summary="Upload a video; document 002's shape.", status=202, form=shapes.ReelForm,
+            response=shapes.ReelUpload, tag="documents 001 and 002"),
+    _alias(path="/api/v1/reels/{video_id}/status", handler=aliases.reel_status, name="get_reel_status",
+           summary="The state of a reel.", rate=POLLING, auth=Auth.OPTIONAL, response=shapes.ReelState, errors=_SEEN),
+    _alias(path="/api/v1/reels", handler=aliases.reels, name="list_reels",
+           summary="A ranked page; document 002's shape.", auth=Auth.OPTIONAL, query=shapes.ReelQuery,
+           response=shapes.ReelList, errors=(errors.DatabaseFailure,)),
 )  # fmt: skip
 
 _live = partial(Route, method="GET", tag="notifications", rate=RateClass.GENERAL,
@@ -226,6 +250,7 @@ TABLE: tuple[Route, ...] = (
     *ENGAGEMENT,
     *INTERACTIONS,
     *FEEDS,
+    *ALIASES,
     *LIVE,
     *ANALYSTS,
     *fediverse.ROUTES,

@@ -22,6 +22,7 @@ BLOCK_BYTES = 1024 * 1024
 # The longest field is a description of 2,000 characters, which may be refused but has to arrive.
 MAX_FIELD_BYTES = 64 * 1024
 MAX_PARTS = 64
+FILE_FIELDS = frozenset({"file", "video"})  # the second is document 002's (A21)
 # Room for the other fields and the multipart headers, when a declared length is judged.
 FORM_OVERHEAD_BYTES = MAX_PARTS * MAX_FIELD_BYTES
 
@@ -42,8 +43,8 @@ class Form:
         return self.fields.get(name, [default])[-1]
 
     def tags(self) -> list[str]:
-        """Return the tags: repeated, or with commas, ``tags`` or ``tags[]``."""
-        given = self.fields.get("tags", []) + self.fields.get("tags[]", [])
+        """Return the tags: repeated or with commas, as ``tags``, ``tags[]`` or 002's ``hashtags``."""
+        given = [value for name in ("tags", "tags[]", "hashtags") for value in self.fields.get(name, [])]
         return [tag.strip() for value in given for tag in value.split(",") if tag.strip()]
 
     def policy(self) -> UploadPolicy:
@@ -111,7 +112,7 @@ async def _each_part(reader: MultipartReader, form: Form) -> None:
         count += 1
         if count > MAX_PARTS or not isinstance(part, BodyPartReader) or not part.name:
             raise ValueError("too many parts, or one without a name")
-        if part.name == "file":
+        if part.name in FILE_FIELDS:
             await _read_file(part, form)
         else:
             form.fields.setdefault(part.name, []).append(await _read_field(part, part.name))

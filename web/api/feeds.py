@@ -15,6 +15,9 @@ from web.schemas.feeds import FeedbackRequest, FeedQuery
 
 if TYPE_CHECKING:
     from ranking.feed import FeedPage
+    from web.schemas.aliases import ReelQuery
+
+    Asked = FeedQuery | ReelQuery
 
 # A feed is one viewer's and changes with every watch.
 HEADERS = {"Cache-Control": "private, no-store"}
@@ -41,24 +44,44 @@ async def trending(request: web.Request) -> web.Response:
     return _answer(page, items)
 
 
+async def following(request: web.Request) -> web.Response:
+    """Answer what those whom the caller follows made, newest first."""
+    query = read_query(request, FeedQuery)
+    page, items = await _page(request, query, query.profile or "chronological", only_followed=True)
+    return _answer(page, items)
+
+
 async def _page(
-    request: web.Request, query: FeedQuery, profile: str
+    request: web.Request, query: FeedQuery, profile: str, *, only_followed: bool = False
 ) -> "tuple[FeedPage, list[orjson.Fragment]]":
+    page = await ranked(request, query, profile, tag=query.tag, only_followed=only_followed)
+    return page, await request.app[CARDS].encode(page.items, caller(request))
+
+
+async def ranked(
+    request: web.Request,
+    asked: "Asked",
+    profile: str,
+    *,
+    tag: str | None = None,
+    only_followed: bool = False,
+) -> "FeedPage":
+    """Rank a page for the caller (VALIDATION_ERROR for an unknown profile or a malformed cursor)."""
     services, viewer = deps(request), caller(request)
-    following = await services.graph.following(viewer.user_id) if viewer else frozenset()
-    page = services.feeds.page(
+    followed = await services.graph.following(viewer.user_id) if viewer else frozenset()
+    return services.feeds.page(
         FeedRequest(
             viewer_id=viewer.user_id if viewer else None,
             now=services.clock(),
             profile=profile,
-            limit=query.limit,
-            cursor=query.cursor,
+            limit=asked.limit,
+            cursor=asked.cursor,
             session_seed=crc32(viewer.session_id.encode()) if viewer else 0,
-            tag=query.tag,
-            following=following,
+            tag=tag,
+            following=followed,
+            creators=followed if only_followed else None,
         )
     )
-    return page, await request.app[CARDS].encode(page.items, viewer)
 
 
 def _answer(page: "FeedPage", items: list[orjson.Fragment]) -> web.Response:

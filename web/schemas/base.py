@@ -31,13 +31,19 @@ class Answer(BaseModel):
 Time = Annotated[AwareDatetime, Field(description="RFC 3339, UTC.")]
 
 
-def _cut(value: Any) -> Any:
-    """Cut a page size to the maximum instead of refusing it (INTERFACE, Errors)."""
-    text = str(value)
-    return min(int(text), MAX_LIMIT) if text.isascii() and text.lstrip("-").isdigit() else value
+def cut_to(most: int) -> Callable[[Any], Any]:
+    """Return what cuts a page size to the maximum instead of refusing it (INTERFACE, Errors)."""
+
+    def cut(value: Any) -> Any:
+        text = str(value)
+        # Twenty digits are more than any count; more would be work for nothing.
+        whole = text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20
+        return min(int(text), most) if whole else value
+
+    return cut
 
 
-Limit = Annotated[int, BeforeValidator(_cut), Field(ge=1, le=MAX_LIMIT)]
+Limit = Annotated[int, BeforeValidator(cut_to(MAX_LIMIT)), Field(ge=1, le=MAX_LIMIT)]
 Cursor = Annotated[str | None, Field(max_length=4096, description="`next_cursor` of the page before.")]
 
 

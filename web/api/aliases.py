@@ -1,0 +1,124 @@
+"""Routes that documents 001 and 002 fix, over the same services, in their own shapes (X5-X7, Appendix 1)."""
+
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from tables.reducers.engagement import completion_rate
+from web.api.feeds import HEADERS, ranked
+from web.api.videos import take, video_id_of, with_etag
+from web.http import caller, deps, principal, read_query, reply
+from web.render import moment, playback, table_counters, thumbnails
+from web.schemas.aliases import (
+    CamelListed,
+    CamelPlayback,
+    CamelVideo,
+    CamelVideoList,
+    Reel,
+    ReelList,
+    ReelQuery,
+    ReelState,
+    ReelUpload,
+)
+from web.schemas.videos import VideoQuery
+
+if TYPE_CHECKING:
+    from ranking.feed import FeedItem
+    from social.views import Video
+    from web.keys import Deps
+
+# Document 002's words for the states (C2); a rejected video is failed to its clients.
+REEL_STATUS = {"DRAFT": "uploading", "UPLOADING": "uploading", "READY": "published", "FAILED": "failed"}
+
+
+async def list_001(request: web.Request) -> web.Response:
+    """Answer the caller's own videos in 001's shape (C18)."""
+    services, query = deps(request), read_query(request, VideoQuery)
+    page = await services.videos.list_own(principal(request), query.status, query.cursor, query.limit)
+    items = [CamelListed(**_listed(video)) for video in page.items]
+    return reply(CamelVideoList(items=items, next_cursor=page.next_cursor))
+
+
+async def get_001(request: web.Request) -> web.Response:
+    """Answer a video in 001's shape (C17)."""
+    services = deps(request)
+    video = await services.videos.get(video_id_of(request), caller(request))
+    playing = playback(video, services)
+    answer = CamelVideo(
+        **_listed(video),
+        owner_id=video.owner_id,
+        fail_reason=video.fail_reason,
+        duration_seconds=video.duration_seconds,
+        width=video.width,
+        height=video.height,
+        playback=CamelPlayback(ready=playing.ready, stream_url=playing.stream_url),
+    )
+    return with_etag(request, reply(answer))
+
+
+def _listed(video: "Video") -> dict[str, object]:
+    return {
+        "id": video.id,
+        "title": video.title,
+        "description": video.description,
+        "status": video.status.value,
+        "created_at": moment(video.created_at),
+        "updated_at": moment(video.updated_at),
+    }
+
+
+async def upload_reel(request: web.Request) -> web.Response:
+    """Take a video in 002's form and answer as 002 does (A21, X52)."""
+    video = await take(request)
+    return reply(ReelUpload(video_id=video.id, status="uploading", upload_progress=100.0), status=202)
+
+
+async def reel_status(request: web.Request) -> web.Response:
+    """Answer the state of a reel in 002's words (A23)."""
+    video = await deps(request).videos.get(video_id_of(request), caller(request))
+    rejected = video.moderation_status.value == "rejected"
+    state = ReelState.model_validate(
+        {
+            "video_id": video.id,
+            "status": "failed" if rejected else REEL_STATUS.get(video.status.value, "processing"),
+            "upload_progress": 100.0,
+            "processing_progress": video.progress,
+        }
+    )
+    return reply(state, headers={"Cache-Control": "no-store"})
+
+
+async def reels(request: web.Request) -> web.Response:
+    """Answer a ranked page in 002's shape (E28)."""
+    started, services, viewer = time.perf_counter(), deps(request), caller(request)
+    query = read_query(request, ReelQuery)
+    page = await ranked(request, query, query.profile)
+    videos = await services.videos.get_many([item.video_id for item in page.items], viewer)
+    shown = [_reel(item, videos[item.video_id], services) for item in page.items if item.video_id in videos]
+    answer = ReelList(
+        videos=shown,
+        cursor=page.next_cursor,
+        has_more=page.next_cursor is not None,
+        cache_hit=page.cache_hit,
+        response_time_ms=round((time.perf_counter() - started) * 1000, 2),
+    )
+    return reply(answer, headers=HEADERS)
+
+
+def _reel(item: "FeedItem", video: "Video", services: "Deps") -> Reel:
+    state = services.engagement(video.id)
+    counted = table_counters(state)
+    return Reel(
+        video_id=video.id,
+        creator_id=video.owner_id,
+        title=video.title,
+        duration_seconds=video.duration_seconds or 0.0,
+        view_count=counted["view_count"],
+        like_count=counted["like_count"],
+        completion_rate=completion_rate(state) if state else None,
+        thumbnail_url=thumbnails(video, services).medium,
+        streaming_url=playback(video, services).stream_url,
+        score=item.score,
+        reason=item.reason,
+    )
