@@ -12,9 +12,8 @@ from social import paging, relations
 from social.comments import Comments
 from social.ids import canonical, new_id
 from social.videos import reading
-from social.videos.access import seen_row
+from social.videos.access import seen_row, visible
 from social.views import Page, Principal, Relation, Relations, Video
-from social.visibility import can_view
 from tables.records import Action, EngagementEvent
 from tables.relational.engine import Database
 from tables.relational.models import LikeRow, RelationEventRow, SaveRow, VideoRow, moment
@@ -115,11 +114,12 @@ class Interactions:
             ordered = rows.order_by(SaveRow.created_at.desc(), SaveRow.video_id.desc()).limit(size + 1)
             found = list(await session.scalars(ordered))
             shown = found[:size]
-            videos = await reading.load(session, [row.video_id for row in shown])
-            items = [videos[row.video_id] for row in shown if row.video_id in videos]
+            saved = await reading.load(session, [row.video_id for row in shown])
+            seen = await visible(session, viewer, saved)
+            items = [seen[row.video_id] for row in shown if row.video_id in seen]
             more = len(found) > size
             following = paging.encode((shown[-1].created_at, shown[-1].video_id)) if more else None
-            return Page([video for video in items if can_view(viewer, video)], following)
+            return Page(items, following)
 
         return await self._database.read(query)
 

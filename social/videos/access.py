@@ -1,12 +1,19 @@
 """Fetches a video's row for somebody, or says why not (C23, H7, O7, X34)."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from social.ids import canonical
 from social.views import Principal
-from social.visibility import can_view
+from social.visibility import Visible, can_view
 from tables.errors import ContentAlreadyDeleted, ContentNotFound, NotContentOwner
-from tables.relational.models import TombstoneRow, VideoRow
+from tables.lifecycle import Visibility
+from tables.relational.models import FollowRow, TombstoneRow, VideoRow
+
+V = TypeVar("V", bound=Visible)
 
 
 async def own_row(session: AsyncSession, video_id: str, caller: Principal, *, lock: bool = False) -> VideoRow:
@@ -38,6 +45,20 @@ async def seen_row(
     row = await session.get(VideoRow, known, with_for_update=lock)
     if row is None and await session.get(TombstoneRow, known) is not None:
         raise ContentAlreadyDeleted
-    if row is None or not can_view(viewer, row):
+    if row is None or not await visible(session, viewer, {row.id: row}):
         raise ContentNotFound
     return row
+
+
+async def visible(session: AsyncSession, viewer: Principal | None, videos: Mapping[str, V]) -> dict[str, V]:
+    """Return those of the videos that the viewer may see, by id; the graph is asked only where it decides."""
+    owners = {video.owner_id for video in videos.values() if video.visibility == Visibility.FOLLOWERS_ONLY}
+    followed: set[str] = set()
+    if viewer is not None and owners:
+        mine = FollowRow.follower_id == viewer.user_id, FollowRow.following_id.in_(owners)
+        followed = set(await session.scalars(select(FollowRow.following_id).where(*mine)))
+    return {
+        video_id: video
+        for video_id, video in videos.items()
+        if can_view(viewer, video, follows=video.owner_id in followed)
+    }

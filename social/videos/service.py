@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from social import paging
 from social.ids import canonical, new_id
 from social.videos import facts, processing, reading, uploads
-from social.videos.access import own_row
+from social.videos.access import own_row, visible
 from social.videos.metadata import VideoMetadata
 from social.videos.objects import ObjectKeeper, SourceStore, schedule, video_prefix, withdraw
 from social.videos.uploads import StoredUpload
 from social.views import EncodingJob, Page, Principal, UploadSession, Video
-from social.visibility import can_view, publicly_visible
+from social.visibility import publicly_visible
 from tables.errors import (
     AppError,
     ContentAlreadyDeleted,
@@ -178,8 +178,11 @@ class VideoService:
     async def get_many(self, video_ids: Sequence[str], viewer: Principal | None) -> dict[str, Video]:
         """Return those of the videos that exist and that the viewer may see, by id."""
         ids = [known for known in map(canonical, video_ids) if known]
-        videos = await self._database.read(lambda session: reading.load(session, ids))
-        return {video_id: video for video_id, video in videos.items() if can_view(viewer, video)}
+
+        async def query(session: AsyncSession) -> dict[str, Video]:
+            return await visible(session, viewer, await reading.load(session, ids))
+
+        return await self._database.read(query)
 
     async def list_own(
         self, owner: Principal, status: str | None = None, cursor: str | None = None, limit: int = 20

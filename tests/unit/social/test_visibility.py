@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from itertools import product
 
+import pytest
 from sqlalchemy import select, update
 
+from social.graph import Graph
 from social.views import Principal
 from social.visibility import can_view, publicly_visible
+from tables.errors import ContentNotFound
 from tables.lifecycle import ModerationStatus, VideoStatus, Visibility
 from tables.relational.models import VideoRow
 
@@ -53,3 +56,21 @@ async def test_query_agrees_with_the_decision_when_run(world):
             )
             found = await session.scalar(select(VideoRow.id).where(publicly_visible()))
         assert (found is not None) == can_view(None, facts)
+
+
+async def test_follower_sees_what_is_for_followers_when_following(world):
+    """H6: reading, liking and the list of saves ask the graph; others get nothing."""
+    owner, fan, stranger = await world.user(), await world.user(), await world.user()
+    video = await world.ready(owner, visibility=Visibility.FOLLOWERS_ONLY)
+    for viewer in (None, fan, stranger):
+        assert await world.videos.get_many([video.id], viewer) == {}
+    graph = Graph(world.database, world.clock)
+    await graph.follow(fan, owner.user_id)
+    assert (await world.videos.get(video.id, fan)).id == video.id
+    await world.interactions.save(fan, video.id)
+    assert len((await world.interactions.saves(fan)).items) == 1
+    with pytest.raises(ContentNotFound):
+        await world.interactions.save(stranger, video.id)
+    await graph.unfollow(fan, owner.user_id)
+    assert (await world.interactions.saves(fan)).items == []
+    assert await world.videos.get_many([video.id], fan) == {}
