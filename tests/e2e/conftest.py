@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -25,6 +26,8 @@ READY_SECONDS = 240
 
 class Server:
     """A server that can be stopped, killed and started again over the same data."""
+
+    root = ROOT
 
     def __init__(self, data: Path, **environment: str) -> None:
         self.data = data
@@ -161,6 +164,12 @@ class Client:
             {"username": name, "email": f"{name}@example.org", "password": password},
         )
         assert self.status == 201, body
+        self.user, self.token = body["user"], body["access_token"]
+        return self
+
+    async def login(self, name: str, password: str = "correct horse battery") -> "Client":
+        body = await self.post("/api/v1/auth/login", {"username": name, "password": password})
+        assert self.status == 200, body
         self.user, self.token = body["user"], body["access_token"]
         return self
 
@@ -303,3 +312,47 @@ def make_client(session: aiohttp.ClientSession) -> Callable[[Server], Client]:
 async def alice(shared_server: Server, make_client: Callable[[Server], Client]) -> Client:
     """Somebody signed in at the shared server."""
     return await make_client(shared_server).register()
+
+
+@dataclass
+class Uploaded:
+    """A video that was uploaded and is READY, with what was answered on its way there."""
+
+    username: str
+    created: dict[str, Any]
+    trace: list[dict[str, Any]]
+    video: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.created["id"])
+
+
+async def upload_and_watch(server: Server, path: Path, **fields: str) -> Uploaded:
+    """Register somebody, upload, and keep every answer until the video is READY."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=300)) as session:
+        owner = await Client(server, session).register()
+        created = await owner.upload(path, **fields)
+        assert owner.status == 201, created
+        trace = [created]
+        deadline = time.monotonic() + READY_SECONDS
+        while trace[-1]["status"] not in {"READY", "FAILED"} and time.monotonic() < deadline:
+            trace.append(await owner.get(f"/api/v1/videos/{created['id']}"))
+            await asyncio.sleep(0.05)
+        assert trace[-1]["status"] == "READY", (trace[-1], server.tail())
+        return Uploaded(owner.user["username"], created, trace, trace[-1])
+
+
+@pytest.fixture(scope="session")
+def flower(shared_server: Server, shared_dir: Path) -> Uploaded:
+    """A READY video of five seconds with sound, 960x540 at 29.97 frames a second, on the shared server."""
+    clip = shared_dir / "media/clips/flower.mp4"
+    return asyncio.run(
+        upload_and_watch(shared_server, clip, title="A flower", description="It opens.", tags="flower,spring")
+    )
+
+
+@pytest.fixture
+async def owner(flower: Uploaded, shared_server: Server, make_client: Callable[[Server], Client]) -> Client:
+    """Whoever uploaded ``flower``, signed in anew: tokens of the session's start may have expired."""
+    return await make_client(shared_server).login(flower.username)
