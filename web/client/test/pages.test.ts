@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { explain, networkError, parseError } from "../src/api/errors";
 import { contributions, whyChip, whySentence } from "../src/lib/why";
+import { renewalTime } from "../src/api/session";
 import { parseRoute, safeNext } from "../src/router";
 
 test("paths lead to screens", () => {
@@ -55,4 +56,9 @@ test("why: the sentence names what counted, and rules by their name", () => {
   expect(whySentence({ reason: "exploration", signals: SIGNALS })).toContain("few people have seen it");
   expect(whyChip({ reason: "deep_recall", signals: SIGNALS })).toBe("Like what you watch");
   expect(whyChip({ reason: "deep_recall", signals: {} })).toBe("Why this video");
+});
+
+test("a token is renewed shortly before it ends, a short-lived one not at every request", () => {
+  expect(renewalTime(0, 900)).toBe(870_000);
+  expect(renewalTime(0, 10)).toBe(8_000);
 });

@@ -13,9 +13,6 @@ export interface RequestOptions {
   anonymous?: boolean;
 }
 
-/** Renew a token this long before it ends, so that it does not end under way. */
-const RENEW_AHEAD_MS = 30_000;
-
 function withQuery(path: string, query: RequestOptions["query"]): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
@@ -59,11 +56,11 @@ async function renew(old: Session): Promise<Session | null> {
   });
 }
 
-/** A token that is good for the next half minute; null when nobody is signed in. */
+/** A token that will last for a request; null when nobody is signed in. */
 export async function freshToken(): Promise<string | null> {
   const current = session.get();
   if (current === null) return null;
-  if (current.expiresAt - Date.now() > RENEW_AHEAD_MS) return current.accessToken;
+  if (Date.now() < current.renewAt) return current.accessToken;
   return (await renew(current))?.accessToken ?? null;
 }
 

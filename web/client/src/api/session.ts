@@ -7,11 +7,18 @@ export interface Session {
   user: User;
   accessToken: string;
   refreshToken: string;
-  /** Milliseconds since the epoch. */
-  expiresAt: number;
+  /** When to renew, in milliseconds since the epoch: early enough that no request ends under way. */
+  renewAt: number;
 }
 
 const KEY = "freewill.session";
+const RENEW_AHEAD_MS = 30_000;
+
+/** Half a minute before the end, but never in the first four fifths of a short life. */
+export function renewalTime(nowMs: number, expiresInSeconds: number): number {
+  const life = expiresInSeconds * 1000;
+  return nowMs + Math.max(life * 0.8, life - RENEW_AHEAD_MS);
+}
 
 export const session = createStore<Session | null>(typeof localStorage === "undefined" ? null : readJson<Session>(KEY));
 
@@ -32,7 +39,7 @@ export function openSession(answer: SessionAnswer, nowMs: number): Session {
     user: answer.user,
     accessToken: answer.access_token,
     refreshToken: answer.refresh_token,
-    expiresAt: nowMs + answer.expires_in * 1000,
+    renewAt: renewalTime(nowMs, answer.expires_in),
   };
   writeJson(KEY, opened);
   session.set(opened);

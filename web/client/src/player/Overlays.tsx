@@ -38,7 +38,7 @@ export function PlayerOverlay({ pool }: { pool: PlayerPool }): JSX.Element | nul
       <div class="player-error" role="alert" data-testid="player-error">
         <TriangleAlert size={32} aria-hidden="true" />
         <p>{error}</p>
-        <Button weight="primary" icon={<RotateCw size={18} />} onClick={() => pool.retry()}>
+        <Button weight="primary" icon={<RotateCw size={18} />} onClick={() => void pool.retry()}>
           Try again
         </Button>
       </div>

@@ -1,3 +1,4 @@
+import { getVideo } from "../api/endpoints";
 import { preferences } from "../lib/preferences";
 import { createStore } from "../lib/store";
 import type { Source } from "./engine";
@@ -133,13 +134,18 @@ export class PlayerPool {
     this.state.update((state) => ({ ...state, quality }));
   }
 
-  /** After an error: the same source from the start. */
-  retry(): void {
+  /** After an error: the same video from the start, with new addresses, as signed ones end. */
+  async retry(): Promise<void> {
+    const id = this.activeId;
+    const known = id === null ? undefined : this.sources.get(id);
+    if (id === null || known === undefined) return;
+    const fresh = await getVideo(id).catch(() => null);
+    const source = fresh === null ? known : { id, hlsUrl: fresh.playback.hls_url, mp4Url: fresh.playback.mp4_url };
     const slot = this.active();
-    const source = this.activeId === null ? undefined : this.sources.get(this.activeId);
     const host = slot?.element.parentElement;
-    if (!slot || !source || !host) return;
+    if (this.activeId !== id || !slot || !host) return;
     slot.assign(source, host);
+    slot.setQuality(this.quality, preferences.get().saver);
     this.markActive(slot);
     this.play();
   }

@@ -5,15 +5,16 @@ import { Button } from "./Button";
 interface StateProps {
   icon: ComponentChildren;
   title: string;
+  kind?: "error";
   children?: ComponentChildren;
   actions?: ComponentChildren;
 }
 
 /** A screen, or a slide, that has nothing to list: what is so, and the next step. */
-export function State({ icon, title, children, actions }: StateProps): JSX.Element {
+export function State({ icon, title, kind, children, actions }: StateProps): JSX.Element {
   return (
     <div class="state">
-      <div class="state-icon">{icon}</div>
+      <div class="state-icon" data-kind={kind}>{icon}</div>
       <h2>{title}</h2>
       {children && <p>{children}</p>}
       {actions && <div class="state-actions">{actions}</div>}
@@ -26,6 +27,7 @@ export function ErrorState({ message, onRetry }: { message: string; onRetry(): v
     <div role="alert">
       <State
         icon={<TriangleAlert size={32} />}
+        kind="error"
         title="That did not work"
         actions={
           <Button weight="primary" icon={<RotateCw size={18} />} onClick={onRetry}>

@@ -77,22 +77,24 @@ function FeedEnd({ onRestart }: { onRestart(): void }): JSX.Element {
 function FeedEmpty({ onRestart }: { onRestart(): void }): JSX.Element {
   const signedIn = useStore(session) !== null;
   return (
-    <State
-      icon={<Clapperboard size={32} />}
-      title="No videos yet"
-      actions={
-        <>
-          <LinkButton weight="primary" href={signedIn ? "/upload" : "/signup?next=/upload"} icon={<Upload size={18} />}>
-            Upload the first one
-          </LinkButton>
-          <Button icon={<RotateCw size={18} />} onClick={onRestart}>
-            Look again
-          </Button>
-        </>
-      }
-    >
-      This server has nothing to show so far. Be the first: a clip of a few seconds is enough.
-    </State>
+    <div class="slide slide-end">
+      <State
+        icon={<Clapperboard size={32} />}
+        title="No videos yet"
+        actions={
+          <>
+            <LinkButton weight="primary" href={signedIn ? "/upload" : "/signup?next=/upload"} icon={<Upload size={18} />}>
+              Upload the first one
+            </LinkButton>
+            <Button icon={<RotateCw size={18} />} onClick={onRestart}>
+              Look again
+            </Button>
+          </>
+        }
+      >
+        This server has nothing to show so far. Be the first: a clip of a few seconds is enough.
+      </State>
+    </div>
   );
 }
 

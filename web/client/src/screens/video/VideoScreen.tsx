@@ -125,19 +125,17 @@ function Watch({ video: loaded }: { video: Video }): JSX.Element {
 
 function Missing(): JSX.Element {
   return (
-    <div class="page">
-      <State
-        icon={<SearchX size={32} />}
-        title="This video is not here"
-        actions={
-          <LinkButton weight="primary" href="/">
-            To the feed
-          </LinkButton>
-        }
-      >
-        It may have been deleted, or it is not meant for you. Check the link.
-      </State>
-    </div>
+    <State
+      icon={<SearchX size={32} />}
+      title="This video is not here"
+      actions={
+        <LinkButton weight="primary" href="/">
+          To the feed
+        </LinkButton>
+      }
+    >
+      It may have been deleted, or it is not meant for you. Check the link.
+    </State>
   );
 }
 
