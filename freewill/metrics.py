@@ -25,6 +25,10 @@ class NodeMetrics:
             registry=registry,
         )
 
+        self.degraded_rankings = Counter(
+            "freewill_degraded_rankings", "Rankings made without the vector index.", registry=registry
+        )
+
     def encoded(self, outcome: str, seconds: float) -> None:
         """Observe one encode."""
         self._encodes.labels(outcome).observe(seconds)

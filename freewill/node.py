@@ -80,7 +80,10 @@ class Node:
         self.streams, self.catalogue = self._build_streams()
         tables = self.streams.tables
         self.feeds = FeedEngine(
-            self.catalogue, tables[USER_PREFERENCE.name].lookup, cache_seconds=settings.feed_cache_seconds
+            self.catalogue,
+            tables[USER_PREFERENCE.name].lookup,
+            cache_seconds=settings.feed_cache_seconds,
+            on_failure=self._ranked_without_index,
         )
         self.relay = OutboxRelay(self.database, self.streams.writer, moved=self.node_metrics.relayed.inc)
         self.recent = RecentIds()
@@ -159,8 +162,14 @@ class Node:
         await self.database.close()
         return ended
 
+    def _ranked_without_index(self, error: Exception) -> None:
+        self.node_metrics.degraded_rankings.inc()
+        log.warning("ranked_without_index", error=repr(error))
+
     async def _sweep(self) -> None:
+        """Remove what nobody owns any more: objects of lost uploads, event ids too old to come again."""
         await self.videos.sweep_objects()
+        await self.interactions.forget_old_events()
 
     async def _maintain(self) -> None:
         await self.catalogue.maintain(self.clock())

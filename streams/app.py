@@ -206,7 +206,7 @@ def _register_media(
     )
     slices = _slices(topics, streams)
     slices("uploads.enqueue", VIDEO_UPLOADED, lambda b: media.enqueue(b, deps.videos, settings.ladder))
-    slices("media.apply", MEDIA_RESULTS, lambda b: media.apply_results(b, deps.videos))
+    slices("media.apply", MEDIA_RESULTS, lambda b: media.apply_results(b, deps.videos, streams.writer))
     slices("notifications.push", NOTIFICATIONS, lambda b: notifications.push(b, deps.push))
     events = _events(topics, streams)
     # More than one waits at a time: a job that pauses before its next try holds no slot.

@@ -20,7 +20,7 @@ from social.videos import VideoService
 from social.videos.embedding import publish_embedding, source_key, wants_encode
 from streams.log.commit import LogWriter, Outgoing
 from streams.log.slices import Slice
-from streams.topics import MEDIA_RESULTS
+from streams.topics import MEDIA_RESULTS, NOTIFICATIONS
 from tables.errors import AppError
 from tables.records import Card, ContentFact, MediaJob, MediaResult, VideoUploaded
 from tables.relational.engine import Database
@@ -120,7 +120,7 @@ class _Reporter:
         await self._tools.writer.publish([Outgoing(MEDIA_RESULTS.name, job.video_id, _encode(result))])
 
 
-async def apply_results(batch: Slice[MediaResult], videos: VideoService) -> None:
+async def apply_results(batch: Slice[MediaResult], videos: VideoService, writer: LogWriter) -> None:
     """Apply reports in order; of several progress reports of a job in one slice only the last matters."""
     latest = {result.job_id: number for number, result in enumerate(batch.records)}
     for number, result in enumerate(batch.records):
@@ -129,7 +129,9 @@ async def apply_results(batch: Slice[MediaResult], videos: VideoService) -> None
         elif result.outcome == "failed":
             await videos.apply_failed(result)
         elif number == latest[result.job_id]:
-            await videos.apply_progress(result)
+            note = await videos.apply_progress(result)
+            if note is not None:
+                await writer.publish([Outgoing(NOTIFICATIONS.name, note.recipient_id, _encode(note))])
 
 
 @dataclass(frozen=True)
