@@ -33,7 +33,9 @@ class JsonRequestHandler(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Turn a parse failure into BAD_REQUEST; aiohttp's own text would show what was sent."""
-        if status >= 500:
+        if isinstance(exc, ConnectionError):
+            log.debug("client went away", error=repr(exc))
+        elif status >= 500:
             log.error("request handling failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer is on its way already")

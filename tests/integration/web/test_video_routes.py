@@ -5,6 +5,7 @@ import io
 from collections import Counter
 
 import pytest
+import structlog
 from aiohttp import FormData, MultipartWriter
 
 from tables.records import MediaResult
@@ -151,12 +152,14 @@ async def test_nothing_remains_when_the_client_goes_away(front, ada):
             break
         await asyncio.sleep(0.01)
     assert leftovers(front)
-    writer.close()
-    for _ in range(500):
-        if not leftovers(front):
-            break
-        await asyncio.sleep(0.01)
+    with structlog.testing.capture_logs() as logs:
+        writer.close()
+        for _ in range(500):
+            if not leftovers(front) and any(entry["event"] == "client went away" for entry in logs):
+                break
+            await asyncio.sleep(0.01)
     assert leftovers(front) == objects(front) == []
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
 
 
 async def test_same_video_is_answered_when_the_key_is_repeated(front, ada):
