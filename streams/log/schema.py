@@ -92,9 +92,18 @@ def prepare(path: Path, fsync: Fsync) -> sqlite3.Connection:
         if not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             _create(connection)
         _check(connection, path)
+        if _written_with(connection) != fsync:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('fsync', ?)", (fsync,))
     except sqlite3.DatabaseError as exc:
-        raise LogCorrupt(f"{path}: {exc}; the file was left as it is") from exc
+        raise fault(path, exc) from exc
     return connection
+
+
+def fault(path: Path, error: sqlite3.DatabaseError) -> LogError:
+    """Tell damage from what the operator can mend, such as rights or a full disk."""
+    if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+        return LogError(f"{path}: {error}")
+    return LogCorrupt(f"{path}: {error}; the file was left as it is")
 
 
 def _check_wal(path: Path, fsync: Fsync) -> None:
@@ -103,15 +112,24 @@ def _check_wal(path: Path, fsync: Fsync) -> None:
         return
     # a connection that can only read neither checkpoints nor removes the WAL when it closes
     with contextlib.closing(connect(path, read_only=True)) as reading:
-        reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        written = _written_with(reading)
         accepted = replayed_frames(path)
     lost = sum(number > accepted for number in commits)
-    if lost > 1 and fsync == "commit":
+    if lost > 1 and fsync == written == "commit":
         raise LogCorrupt(
             f"{path}-wal: {lost} acknowledged transactions are unreadable; the file was left as it is"
+            ' (opening it once with fsync="os" accepts their loss)'
         )
     if lost:
         logger.warning("%s-wal: %d transactions at its end were torn and are not in the log", path, lost)
+
+
+def _written_with(reading: sqlite3.Connection) -> str:
+    """Return the fsync policy of whoever wrote the file last; without fsync a power cut may tear anything."""
+    if not reading.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return "commit"
+    found = reading.execute("SELECT value FROM meta WHERE name = 'fsync'").fetchone()
+    return str(found[0]) if found else "commit"
 
 
 def _create(connection: sqlite3.Connection) -> None:

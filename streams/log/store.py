@@ -13,12 +13,12 @@ from typing import IO, Any
 import msgspec
 
 from streams.log.describe import describe
-from streams.log.errors import LogClosed, LogCorrupt, LogError, LogLocked, PartitionMismatch, UnknownTopic
+from streams.log.errors import LogClosed, LogError, LogLocked, PartitionMismatch, UnknownTopic
 from streams.log.partitioner import partition_for
 from streams.log.positions import Positions
 from streams.log.reader import TOTAL_BYTES, read_chunk
 from streams.log.records import Batch, Chunk, Headers, TopicPartition
-from streams.log.schema import Fsync, connect, declare_topic, prepare
+from streams.log.schema import Fsync, connect, declare_topic, fault, prepare
 from streams.log.topics import TopicInfo, TopicPolicy
 from streams.log.upkeep import Upkeep
 from streams.log.writer import Job, Request, Writer
@@ -93,7 +93,7 @@ class EmbeddedLog:
             self._reading = connect(self.path, read_only=True)
             self._load(self._reading)
         except sqlite3.DatabaseError as exc:
-            raise LogCorrupt(f"{self.path}: {exc}; the file was left as it is") from exc
+            raise fault(self.path, exc) from exc
 
     def _take_lock(self) -> None:
         # kept open as long as the log: the kernel releases the lock when the process dies

@@ -261,6 +261,14 @@ async def test_torn_tail_is_cut_and_damage_before_it_is_refused_when_opened(
         with pytest.raises(LogCorrupt, match="acknowledged transactions are unreadable"):
             EmbeddedLog.open(path)
     assert wal.read_bytes() == bytes(damaged)
+    copied = path.parent / "copy"
+    copied.mkdir()
+    for name in ("log.db", "log.db-wal", "log.db-shm"):
+        shutil.copy(path.parent / name, copied / name)
+    accepted = EmbeddedLog.open(copied / "log.db", fsync="os", upkeep_seconds=None)
+    assert accepted.highwater("t", 0) < told
+    assert "are not in the log" in caplog.text
+    await accepted.close()
     wal.write_bytes(whole[:-100])
     log = EmbeddedLog.open(path, upkeep_seconds=None)
     assert told - 3 <= log.highwater("t", 0) <= told + 5
@@ -332,6 +340,13 @@ async def test_other_databases_and_newer_formats_are_refused_when_opened(path: P
         EmbeddedLog.open(tmp_path / "newer.db")
     with pytest.raises(LogError, match="no such log"):
         EmbeddedLog.open(tmp_path / "absent.db", read_only=True)
+
+
+def test_place_that_cannot_be_written_is_no_damage_when_opened(tmp_path: Path) -> None:
+    (tmp_path / "log.db").mkdir()
+    with pytest.raises(LogError) as caught:
+        EmbeddedLog.open(tmp_path / "log.db")
+    assert not isinstance(caught.value, LogCorrupt)
 
 
 def test_log_serves_another_loop_when_the_first_is_closed(path: Path) -> None:
