@@ -50,7 +50,8 @@ Topics and agents::
 
 Tables::
 
-    table = declare_table(app, name, StructType, partitions=8, global_=False, help="", on_recover=async_fn)
+    table = declare_table(app, name, StructType, partitions=8, global_=False, help="")
+    table.on_recover(async_fn)                        # awaited after recovery, before agents get events
     table.lookup(key) -> StructType | None; table.scan() -> iterator of (key, value); table.count()
     # values are shared objects on memory://: frozen structs, or copy before changing
 

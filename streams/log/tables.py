@@ -4,7 +4,7 @@ Keys are raw UTF-8 in the store and in the changelog, values are JSON of the str
 a memory store is the stored object itself: treat it as frozen.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -111,11 +111,11 @@ def declare_table(
     partitions: int,
     global_: bool = False,
     help: str = "",  # noqa: A002 - Faust's name for it
-    on_recover: Callable[[], Awaitable[None]] | None = None,
 ) -> StructTable:
     """Declare a table from ``str`` keys to ``value_type`` structs, before the app starts.
 
-    ``on_recover`` is awaited when its recovery completed, before any agent sees an event.
+    ``table.on_recover(async_function)`` adds what is awaited when its recovery completed, before any agent
+    sees an event.
     """
     kind = GlobalStructTable if global_ else StructTable
     options: dict[str, Any] = {"standby_buffer_size": 1, "is_global": True} if global_ else {}
@@ -125,7 +125,6 @@ def declare_table(
         record_type=value_type,
         partitions=partitions,
         help=help,
-        on_recover=on_recover,
         options=dict(ROCKSDB_OPTIONS),
         beacon=app.tables.beacon,
         **options,

@@ -65,9 +65,8 @@ class Counting:
         async def on_recover() -> None:
             self.recovered.append("counts")
 
-        table = declare_table(
-            app, "counts", Count, partitions=4, global_=self.everywhere, on_recover=on_recover
-        )
+        table = declare_table(app, "counts", Count, partitions=4, global_=self.everywhere)
+        table.on_recover(on_recover)
         self.table = table
 
         @app.agent(topic, name="count")
