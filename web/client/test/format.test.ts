@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { formatAgo, formatBytes, formatClock, formatCount, formatDuration, formatList } from "../src/lib/format";
+import { counted, formatAgo, formatBytes, formatClock, formatCount, formatDuration, formatList } from "../src/lib/format";
 
 test("bytes are binary multiples, as the limits are counted (X3)", () => {
   expect(formatBytes(524_288_000)).toBe("500 MB");
@@ -15,6 +15,8 @@ test("clocks, durations, counts and lists read as people write them", () => {
   expect(formatDuration(180)).toBe("3 minutes");
   expect(formatDuration(61)).toBe("1 minute 1 second");
   expect(formatCount(18_234)).toBe("18.2K");
+  expect(counted(1, "view")).toBe("1 view");
+  expect(counted(0, "like")).toBe("0 likes");
   expect(formatList(["MP4", "WebM", "MOV"], "or")).toBe("MP4, WebM or MOV");
 });
 

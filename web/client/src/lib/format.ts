@@ -8,6 +8,11 @@ export function formatCount(count: number): string {
   return COMPACT.format(Math.max(0, count));
 }
 
+/** 1 → "1 view", 1234 → "1.2K views". */
+export function counted(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** Binary multiples, as the upload limits are counted (X3): 524288000 → "500 MB". */
 export function formatBytes(bytes: number): string {
   let value = Math.max(0, bytes);

@@ -1,7 +1,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { Clapperboard } from "lucide-preact";
 import type { Video, VideoStatus } from "../api/types";
-import { formatAgo, formatClock, formatCount } from "../lib/format";
+import { counted, formatAgo, formatClock } from "../lib/format";
 import "./video-card.css";
 
 /** The lifecycle in the words of a person (Q10: nothing but the server's own states). */
@@ -43,7 +43,7 @@ export function VideoCard({ video, own, children }: VideoCardProps): JSX.Element
         {video.title}
       </a>
       <p class="card-meta tabular">
-        {video.status === "READY" && `${formatCount(video.view_count)} views · ${formatCount(video.like_count)} likes · `}
+        {video.status === "READY" && `${counted(video.view_count, "view")} · ${counted(video.like_count, "like")} · `}
         {formatAgo(video.created_at, Date.now())}
       </p>
       {children}

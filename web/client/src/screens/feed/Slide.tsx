@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { memo } from "../../lib/memo";
 import { CircleHelp } from "lucide-preact";
 import type { FeedItem } from "../../api/types";
-import { formatAgo, formatCount } from "../../lib/format";
+import { counted, formatAgo } from "../../lib/format";
 import { whyChip } from "../../lib/why";
 import { SoundToggle } from "../../player/Overlays";
 import type { PlayerPool } from "../../player/pool";
@@ -29,7 +29,7 @@ function Info({ item, onWhy }: { item: FeedItem; onWhy(): void }): JSX.Element {
           @{item.creator.username}
         </a>
         <span class="tabular">
-          {formatCount(item.view_count)} {item.view_count === 1 ? "view" : "views"} · {formatAgo(item.created_at, Date.now())}
+          {counted(item.view_count, "view")} · {formatAgo(item.created_at, Date.now())}
         </span>
       </p>
       <h2 class="info-title">

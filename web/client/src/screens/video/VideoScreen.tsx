@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Clapperboard, SearchX } from "lucide-preact";
 import type { Video } from "../../api/types";
-import { formatAgo, formatCount } from "../../lib/format";
+import { counted, formatAgo } from "../../lib/format";
 import { useVideo } from "../../lib/use-video";
 import type { VideoView } from "../../lib/use-video";
 import { toggleFullScreen } from "../../player/full-screen";
@@ -55,7 +55,7 @@ function Details({ video }: { video: Video }): JSX.Element {
             @{creator.username}
           </a>
         )}{" "}
-        {formatCount(video.view_count)} {video.view_count === 1 ? "view" : "views"} ·{" "}
+        {counted(video.view_count, "view")} ·{" "}
         {formatAgo(video.created_at, Date.now())}
       </p>
       {video.description && <p class="video-text">{video.description}</p>}
