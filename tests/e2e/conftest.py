@@ -92,7 +92,7 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
 
-    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str = "", seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """Run the command ``freewill`` with this server's settings."""
         return subprocess.run(
             [sys.executable, "-m", "freewill.cli", *arguments],
@@ -101,7 +101,7 @@ class Server:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
         )
 
     def configure(self, **environment: str) -> None:

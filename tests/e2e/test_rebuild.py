@@ -1,0 +1,102 @@
+"""Tables are what their changelogs say, whatever becomes of the table store (DESIGN invariant 3, Z4, Y10)."""
+
+import shutil
+from uuid import uuid4
+
+TINY = "media/clips/bear-vp9-odd-dimensions.webm"
+OTHER = "media/clips/dolbyVision-hdr.MOV"
+TABLES = ("catalogue", "user_preference", "video_engagement", "watch_history")
+
+
+async def snapshot(analyst, viewer):
+    """Return all rows of all tables as the analyst API gives them, and what is made of them."""
+    catalogue = await analyst.get("/api/v1/tables")
+    assert analyst.status == 200, catalogue
+    assert {table["name"] for table in catalogue["items"]} >= set(TABLES)
+    rows = {}
+    for table in catalogue["items"]:
+        name = table["name"]
+        await analyst.eventually(f"/api/v1/tables/{name}", lambda body: body["lag"] == 0)
+        found = await analyst.pages(f"/api/v1/tables/{name}/rows?limit=2")
+        rows[name] = {row["key"]: row["value"] for row in found}
+        assert len(rows[name]) == len(found) == table["rows"]
+    feeds = {}
+    for profile in ("similarity", "video", "social", "chronological", "blend"):
+        items = (await viewer.get(f"/api/v1/feed?profile={profile}"))["items"]
+        feeds[profile] = [item["id"] for item in items]
+    counters = {
+        key: {**(await viewer.get(f"/api/v1/videos/{key}/engagement")), "as_of": None}
+        for key in rows["catalogue"]
+    }
+    return rows, feeds, counters
+
+
+async def some_life(owner, viewers, videos):
+    """Watch, like, comment and steer, so that every table has rows."""
+    for number, viewer in enumerate(viewers):
+        for video in videos[: number + 1]:
+            steps = ("watch_start", "watch_50", "watch_complete", "share")
+            events = [
+                {"event_id": str(uuid4()), "video_id": video, "action": step, "watch_seconds": 1}
+                for step in steps
+            ]
+            await viewer.post("/api/v1/events", {"events": events})
+            assert viewer.status == 202
+        await viewer.post(f"/api/v1/posts/{videos[0]}/like")
+        assert viewer.status == 200
+        await viewer.post(f"/api/v1/posts/{videos[0]}/comment", {"text": "Well seen."})
+        assert viewer.status == 201
+    await viewers[0].post("/api/v1/feed/feedback", {"tag": "bears", "kind": "less"})
+    assert viewers[0].status == 204
+    await owner.eventually(
+        f"/api/v1/videos/{videos[0]}/engagement", lambda body: body["comments"] == len(viewers)
+    )
+
+
+async def test_tables_and_feeds_are_equal_when_the_store_is_dropped_or_changed(
+    make_server, make_client, shared_dir
+):
+    """Restart, RocksDB, its folder gone, stale, memory again: the same rows each time (Z4, F18)."""
+    server = make_server(FREEWILL_FEED_CACHE_SECONDS="0")
+    await server.start()
+    owner = await make_client(server).register()
+    videos = [(await owner.upload(shared_dir / clip, tags="bears"))["id"] for clip in (TINY, TINY, OTHER)]
+    for video in videos:
+        await owner.wait_status(video, "READY")
+    viewers = [await make_client(server).register() for _ in range(3)]
+    analyst = await (await make_client(server).register()).become("analyst")
+    for video in videos:
+        await analyst.eventually(
+            f"/api/v1/tables/catalogue/rows/{video}", lambda body: body["value"]["card"]["embedding"]
+        )
+    await some_life(owner, viewers, videos)
+    before = await snapshot(analyst, viewers[1])
+    assert all(before[0][name] for name in TABLES), "a table without rows shows nothing"
+    assert len(before[1]["chronological"]) == 3
+
+    async def restarted(store, *, clean=False):
+        if clean:
+            assert server.stop() == 0
+        else:
+            server.kill()
+        server.configure(FREEWILL_TABLES_STORE=store)
+        await server.start()
+        return await snapshot(analyst, viewers[1])
+
+    assert await restarted("memory://") == before
+    assert await restarted("memory://", clean=True) == before
+    assert await restarted("rocksdb://") == before
+    assert await restarted("rocksdb://", clean=True) == before
+
+    server.kill()
+    assert server.files("tables"), "RocksDB lies elsewhere"
+    shutil.rmtree(server.data / "tables")
+    shutil.rmtree(server.data / "index", ignore_errors=True)
+    assert await restarted("rocksdb://") == before
+
+    # The store falls behind while another is used, and has to catch up from the changelog.
+    assert await restarted("memory://") == before
+    await some_life(owner, [await make_client(server).register() for _ in range(3)][:1], videos[1:])
+    after = await snapshot(analyst, viewers[1])
+    assert after[0] != before[0]
+    assert await restarted("rocksdb://") == after
