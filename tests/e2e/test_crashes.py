@@ -238,17 +238,16 @@ async def test_interactions_equal_the_relational_truth_when_killed_in_their_midd
         while await person.act():
             pass
 
-    load = [asyncio.create_task(keep_acting(person)) for person in crowd]
-    await until(lambda: sum(person.answered for person in crowd) > 150)
-    server.kill()
-    await asyncio.gather(*load)
-    assert any(person.open for person in crowd), "nothing was under way at the kill"
-
-    await server.start()
+    # Three kills: what a wrong order of relay and rows loses lies in a window of milliseconds.
+    for answered in (60, 120, 180):
+        load = [asyncio.create_task(keep_acting(person)) for person in crowd]
+        await until(lambda answered=answered: sum(person.answered for person in crowd) > answered)
+        server.kill()
+        await asyncio.gather(*load)
+        assert any(person.open for person in crowd), "nothing was under way at the kill"
+        await server.start()
     for person in crowd:
         assert person.open is None or await person.act()
-        for _ in range(3):
-            await person.act()
     truth = {
         "likes": sum(person.likes for person in crowd),
         "saves": sum(person.saves for person in crowd),
