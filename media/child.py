@@ -69,20 +69,7 @@ async def run_child(
         ChildError: The child refused, with its code.
         ChildCrashed: It died, ran out of a limit, or broke the protocol.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-s",
-        "-m",
-        module,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=child_environment(),
-        cwd="/",
-        start_new_session=True,
-        limit=LINE_BYTES,
-    )
+    process = await _start(module)
     stderr = asyncio.create_task(_tail(process.stderr))
     try:
         async with asyncio.timeout(limits.wall_seconds):
@@ -97,6 +84,24 @@ async def run_child(
     if answer is None:
         raise ChildCrashed(_cause(process.returncode), tail)
     return _checked(answer)
+
+
+async def _start(module: str) -> asyncio.subprocess.Process:
+    """Start the child as leader of its own process group, so that all it starts can be killed with it."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-s",
+        "-m",
+        module,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=child_environment(),
+        cwd="/",
+        start_new_session=True,
+        limit=LINE_BYTES,
+    )
 
 
 async def _send(process: asyncio.subprocess.Process, request: Mapping[str, Any]) -> None:

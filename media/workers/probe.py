@@ -24,11 +24,7 @@ SHORT_OF_DECLARED = 0.5
 
 
 def inspect(path: Path, limits: SourceLimits, max_seconds: float | None) -> dict[str, Any]:
-    """Open, demux whole, decode a few frames, and describe.
-
-    Raises:
-        Refused: With an O3 code.
-    """
+    """Open, demux whole, decode a few frames, and describe; raises Refused with an O3 code."""
     container = src.recognise(path)
     with src.open_source(path, container, limits) as opened:
         streams = src.video_streams(opened, limits)
@@ -44,8 +40,8 @@ def inspect(path: Path, limits: SourceLimits, max_seconds: float | None) -> dict
         aspect = sample_aspect(stream)
     with src.open_source(path, container, limits) as opened:
         frame = first_frame(opened, opened.streams[index], limits)
-    audio = _audible(path, container, limits, tracks)
-    shown = [video, *([tracks[audio[0]]] if audio else [])]
+    audio_index, audio_codec = _audible(path, container, limits, tracks) or (None, None)
+    shown = [video] if audio_index is None else [video, tracks[audio_index]]
     _check_whole(declared, max(track.end for track in tracks.values()))
     start, seconds = _span(video, shown, rate)
     width, height = display_size(frame, aspect)
@@ -61,8 +57,8 @@ def inspect(path: Path, limits: SourceLimits, max_seconds: float | None) -> dict
         "rotation": frame.rotation,
         "fps": float(rate),
         "rate": [rate.numerator, rate.denominator],
-        "audio_index": audio[0] if audio else None,
-        "audio_codec": audio[1] if audio else None,
+        "audio_index": audio_index,
+        "audio_codec": audio_codec,
         "transfer": int(frame.color_trc),
         "size_bytes": path.stat().st_size,
     }
