@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from social import paging, relations
 from social.comments import Comments
 from social.ids import canonical, new_id
+from social.remembered import RememberedRelations
 from social.videos import reading
 from social.videos.access import seen_row, visible
 from social.views import Page, Principal, Relation, Relations, Video
@@ -36,6 +37,7 @@ class Interactions:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
+        self._remembered = RememberedRelations(database, clock)
         self.comments = Comments(database, clock)
 
     async def like(self, viewer: Principal, video_id: str) -> Relation:
@@ -96,7 +98,10 @@ class Interactions:
             known = iter(applied.known)
             return [next(known) if event.video_id in there else False for event in events]
 
-        return await self._database.run(write)
+        try:
+            return await self._database.run(write)
+        finally:
+            self._remembered.forget(user_id)
 
     async def saves(self, viewer: Principal, cursor: str | None = None, limit: int = 20) -> Page[Video]:
         """Return the viewer's saved videos that can still be seen, last saved first (H13).
@@ -125,7 +130,11 @@ class Interactions:
 
     async def relations(self, viewer_id: str, video_ids: Sequence[str]) -> Relations:
         """Return which of the videos the viewer likes and has saved."""
-        ids = [known for known in map(canonical, video_ids) if known]
+        known = await self._remembered.of(viewer_id)
+        if known is not None:
+            asked = frozenset(video_ids)
+            return Relations(liked=known.liked & asked, saved=known.saved & asked)
+        ids = [found for found in map(canonical, video_ids) if found]
 
         async def query(session: AsyncSession) -> Relations:
             found = []
@@ -159,7 +168,10 @@ class Interactions:
             active = action in (Action.LIKE, Action.SAVE)
             return Relation(active, bool(applied.changed), int(getattr(video, column)))
 
-        return await self._database.run(write)
+        try:
+            return await self._database.run(write)
+        finally:
+            self._remembered.forget(viewer.user_id)
 
 
 def _event(viewer: Principal, video: VideoRow, action: Action, at: float, event_id: str) -> EngagementEvent:
