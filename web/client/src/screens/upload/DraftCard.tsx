@@ -81,22 +81,21 @@ function Fields({ draft, known }: { draft: Draft; known: UploadLimits }): JSX.El
   );
 }
 
+function sendingText({ state, sentBytes, totalBytes }: Draft): string {
+  if (state === "waiting") return "Waits for the upload before it.";
+  if (state === "checking") return "All bytes are there. The server checks the file.";
+  const percent = totalBytes > 0 ? Math.floor((sentBytes / totalBytes) * 100) : 0;
+  return `${percent} % · ${formatBytes(sentBytes)} of ${formatBytes(totalBytes)}`;
+}
+
 function Sending({ draft }: { draft: Draft }): JSX.Element {
   const percent = draft.totalBytes > 0 ? (draft.sentBytes / draft.totalBytes) * 100 : 0;
-  if (draft.state === "waiting") return <p class="soft">Waits for the upload before it.</p>;
-  if (draft.state === "checking") {
-    return (
-      <div class="draft-checking">
-        <Spinner label="Checking" />
-        <p>All bytes are there. The server checks the file.</p>
-      </div>
-    );
-  }
   return (
     <div class="draft-sending">
       <Progress value={percent} label={`Upload of ${draft.title}`} data-testid="upload-progress" />
-      <p class="soft tabular">
-        {Math.floor(percent)} % · {formatBytes(draft.sentBytes)} of {formatBytes(draft.totalBytes)}
+      <p class="soft tabular draft-checking">
+        {draft.state === "checking" && <Spinner label="Checking" />}
+        {sendingText(draft)}
       </p>
     </div>
   );
