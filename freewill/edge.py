@@ -1,5 +1,6 @@
 """Wires the front: what handlers are given."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,8 @@ from typing import TYPE_CHECKING
 import web
 from freewill.fediverse import build_federation
 from freewill.paths import uploads_path
-from media.probe import probe_file
+from media.policies import UploadPolicy
+from media.probe import SourceInfo, probe_file
 from media.urls import MediaSigner
 from social.views import Principal
 from streams.intake import WatchedVideo
@@ -15,7 +17,7 @@ from tables.definitions import CATALOGUE, VIDEO_ENGAGEMENT
 from tables.errors import ContentNotFound
 from web.api.fediverse_answers import FEDERATION
 from web.app import create_app
-from web.keys import Deps, WebSettings
+from web.keys import Deps, Probe, WebSettings
 from web.service import WebService
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def build_front(node: "Node") -> WebService:
         signer=MediaSigner(
             node.keyring.media, KEY_PAIR_ID, settings.public_url, lifetime_seconds=settings.media_url_seconds
         ),
-        probe=probe_file,
+        probe=_bounded(probe_file, settings.media_probes),
         feeds=node.feeds,
         engagement=tables[VIDEO_ENGAGEMENT.name].lookup,
         intake=node.intake,
@@ -60,6 +62,17 @@ def build_front(node: "Node") -> WebService:
     app = create_app(deps)
     app[FEDERATION] = build_federation(node)
     return WebService(app, settings.host, settings.port)
+
+
+def _bounded(probe: Probe, at_once: int) -> Probe:
+    """Let only so many probes run at once: each is a process, and uploads come in bursts."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def bounded(path: Path, policy: UploadPolicy, *, filename: str = "") -> SourceInfo:
+        async with slots:
+            return await probe(path, policy, filename=filename)
+
+    return bounded
 
 
 def find_video(node: "Node") -> Callable[[str, str], Awaitable[WatchedVideo | None]]:

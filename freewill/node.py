@@ -1,9 +1,12 @@
 """One running instance: every part built, started in order, stopped in order."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -13,7 +16,7 @@ from freewill.keyring import open_keyring
 from freewill.metrics import NodeMetrics
 from freewill.paths import APP_ID, log_path, objects_path, uploads_path, work_path
 from freewill.settings import Settings
-from media.pipeline import MediaSettings
+from media.pipeline import MediaSettings, remove_leftovers
 from media.stores import FileStore, ObjectStore
 from ranking.catalogue import Catalogue
 from ranking.embedding import StatisticsEncoder
@@ -35,6 +38,9 @@ from web.hub import Hub
 from web.keys import Readiness
 from web.limits import MemoryLimiter
 from web.metrics import Metrics
+
+if TYPE_CHECKING:
+    from media.s3 import S3Store
 
 log = structlog.get_logger(__name__)
 STOP_SECONDS = 12.0
@@ -60,6 +66,7 @@ class Node:
         self.clock = time.time
         self._waiting_for = ["database", "log", "tables"]
         self._tasks: list[asyncio.Task[None]] = []
+        self._opened = AsyncExitStack()
         for folder in (settings.data_dir, uploads_path(settings), work_path(settings)):
             folder.mkdir(parents=True, exist_ok=True)
         self._build()
@@ -125,6 +132,8 @@ class Node:
     async def start(self) -> None:
         """Answer first, then migrate, recover and open for everything."""
         await self.front.start()
+        await asyncio.to_thread(remove_leftovers, work_path(self.settings))
+        await self._open_store()
         await migrate(self.settings.relational_url)
         self._waiting_for.remove("database")
         await declare_topics(self.log, self.settings.streams_partitions)
@@ -140,6 +149,12 @@ class Node:
         ]
         self._waiting_for.remove("tables")
         log.info("ready", url=self.settings.public_url, videos=len(self.catalogue))
+
+    async def _open_store(self) -> None:
+        """Connect to a remote object store; the local one needs no connection."""
+        if self.settings.object_store != "file":
+            remote = await self._opened.enter_async_context(cast("S3Store", self.store))
+            await remote.create_bucket()
 
     async def crashed(self) -> BaseException:
         """Return what ended the streams, once something does: nothing may go on without them."""
@@ -159,6 +174,7 @@ class Node:
         ended = await stop_app(self.streams.app, deadline_seconds=STOP_SECONDS)
         await self.log.close()
         self.accounts.close()
+        await self._opened.aclose()
         await self.database.close()
         return ended
 
@@ -180,7 +196,8 @@ def _store(settings: Settings) -> ObjectStore:
         return FileStore(objects_path(settings))
     from media.s3 import S3Store  # loads botocore, which only this mode needs
 
-    return S3Store(settings.object_store.removeprefix("s3://").rstrip("/"))
+    bucket, _, prefix = settings.object_store.removeprefix("s3://").rstrip("/").partition("/")
+    return S3Store(bucket, endpoint_url=os.environ.get("AWS_ENDPOINT_URL"), prefix=prefix)
 
 
 def _stream_settings(settings: Settings) -> StreamSettings:

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     streams_partitions: int = Field(8, ge=1, le=256, description="Partitions of every topic, fixed for life.")
     tables_store: str = Field("memory://", description="Table store: memory:// or rocksdb://PATH.")
     media_workers: int = Field(1, ge=1, le=64, description="Videos encoded at the same time.")
+    media_probes: int = Field(4, ge=1, le=64, description="Uploads examined at the same time.")
     media_preset: str = Field("veryfast", description="x264 preset.")
     media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")
     media_url_seconds: int = Field(6 * 3600, ge=60, description="Life of a signed media URL, seconds.")
