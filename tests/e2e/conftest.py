@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -341,6 +341,12 @@ async def upload_and_watch(server: Server, path: Path, **fields: str) -> Uploade
             await asyncio.sleep(0.05)
         assert trace[-1]["status"] == "READY", (trace[-1], server.tail())
         return Uploaded(owner.user["username"], created, trace, trace[-1])
+
+
+@pytest.fixture(scope="session")
+def upload_ready() -> Callable[..., Coroutine[Any, Any, Uploaded]]:
+    """Return ``upload_and_watch`` for fixtures of modules."""
+    return upload_and_watch
 
 
 @pytest.fixture(scope="session")
