@@ -162,10 +162,18 @@ async def populate(data: Path, count: int) -> None:
         vector = dice.standard_normal(512).astype(np.float32)
         vector /= np.linalg.norm(vector)
         card = Card(
-            video_id=video_id, creator_id=creators[number % CREATORS],
-            creator_username=f"c{number % CREATORS}", title=f"Video {number}", created_at=now - number, duration_seconds=12.0, width=720, height=1280,
-            qualities=("720p",), embedding=vector.astype(np.float16).tobytes(), model_version="bench",
-        )  # fmt: skip
+            video_id=video_id,
+            creator_id=creators[number % CREATORS],
+            creator_username=f"c{number % CREATORS}",
+            title=f"Video {number}",
+            created_at=now - number,
+            duration_seconds=12.0,
+            width=720,
+            height=1280,
+            qualities=("720p",),
+            embedding=vector.astype(np.float16).tobytes(),
+            model_version="bench",
+        )
         change = CatalogueChange(video_id=video_id, at=now, seq=number, card=card)
         key = video_id.encode()
         place = log.partition_for(CATALOGUE_CHANGES.name, key)
