@@ -24,6 +24,7 @@ app.add_typer(users, name="user")
 app.add_typer(config, name="config")
 app.add_typer(dead, name="dead-letters")
 out = Console()
+PIPED_COLUMNS = 10_000
 T = TypeVar("T")
 
 
@@ -181,7 +182,8 @@ def _print_table(columns: list[str], rows: list[tuple[str, ...]], right: Contain
         table.add_column(column, justify="right" if number in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    # Piped to another program a row is one line: an id that is folded cannot be copied or parsed.
+    (out if out.is_terminal else Console(width=PIPED_COLUMNS)).print(table)
 
 
 if __name__ == "__main__":

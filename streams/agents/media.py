@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 import msgspec
 import structlog
 
-from media.pipeline import MediaError, MediaSettings, run_job
+from media.pipeline import MediaError, MediaOutcome, MediaSettings, run_job
 from media.stores import ObjectStore
 from ranking.embedding import Embedding, EmbeddingError, Encoder, Source
 from social.videos import VideoService
 from social.videos.embedding import publish_embedding, source_key, wants_encode
 from streams.log.commit import LogWriter, Outgoing
+from streams.log.errors import LogError
 from streams.log.slices import Slice
 from streams.topics import MEDIA_RESULTS, NOTIFICATIONS
 from tables.errors import AppError
@@ -66,7 +67,7 @@ async def encode(job: MediaJob, tools: EncodeTools) -> None:
                 log.info("media_job_ignored", job_id=job.job_id, video_id=job.video_id)
                 return
             started = tools.clock()
-            outcome = await run_job(job, tools.store, tools.workdir, tools.settings, report.progress)
+            outcome = await _run(job, tools, report)
     except MediaError as error:
         tools.observed("failed", tools.clock() - started)
         log.warning("media_job_failed", video_id=job.video_id, code=error.code, reason=error.reason)
@@ -81,6 +82,17 @@ async def encode(job: MediaJob, tools: EncodeTools) -> None:
         height=outcome.height,
         assets=outcome.assets,
     )
+
+
+async def _run(job: MediaJob, tools: EncodeTools, report: "_Reporter") -> MediaOutcome:
+    """Run a job; what nobody foresaw is a failure of the job too, or its owner would wait for ever."""
+    try:
+        return await run_job(job, tools.store, tools.workdir, tools.settings, report.progress)
+    except (MediaError, LogError):
+        raise
+    except Exception as error:
+        log.exception("media_job_broke", video_id=job.video_id, job_id=job.job_id)
+        raise MediaError(AppError.code, "The video could not be processed.", retryable=True) from error
 
 
 async def _queued_again(job: MediaJob, error: MediaError, videos: VideoService) -> bool:
