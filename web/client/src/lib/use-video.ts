@@ -27,6 +27,30 @@ function raise(previous: number | null, next: number | null): number | null {
   return next === null ? previous : Math.max(previous ?? 0, next);
 }
 
+/** Hear of a video by pushes, or look every two seconds while there are none and it is waited for. */
+function follow(
+  id: string,
+  isWaiting: () => boolean,
+  load: () => void,
+  onProgress: (progress: number | null, stage: string | null) => void,
+): () => void {
+  const stop = listen((frame: Frame) => {
+    if (frame.data?.video_id !== id) return;
+    if (frame.event === "video_status") load();
+    if (frame.event === "video_progress") onProgress(frame.data.progress, frame.data.stage);
+  });
+  // What happened before the socket opened was not pushed: look once more.
+  const unsubscribe = connected.subscribe((open) => open && load());
+  const timer = setInterval(() => {
+    if (isWaiting() && !connected.get() && document.visibilityState === "visible") load();
+  }, POLL_MS);
+  return () => {
+    stop();
+    unsubscribe();
+    clearInterval(timer);
+  };
+}
+
 /** A video that stays current: pushed while the socket is open, polled while it is not (Q12, Q26). */
 export function useVideo(id: string): VideoView {
   const [video, setVideo] = useState<Video | null>(null);
@@ -55,26 +79,11 @@ export function useVideo(id: string): VideoView {
     setProgress(null);
     setStage(null);
     void load();
-    const onFrame = (frame: Frame): void => {
-      if (frame.data?.video_id !== id) return;
-      if (frame.event === "video_status") void load();
-      if (frame.event === "video_progress") {
-        setProgress((previous) => raise(previous, frame.data.progress));
-        setStage(frame.data.stage);
-      }
-    };
-    const stop = listen(onFrame);
-    // What happened before the socket opened was not pushed: look once more.
-    const unsubscribe = connected.subscribe((open) => open && void load());
-    const timer = setInterval(() => {
-      const waiting = current.current === null || isProcessing(current.current);
-      if (waiting && !connected.get() && document.visibilityState === "visible") void load();
-    }, POLL_MS);
-    return () => {
-      stop();
-      unsubscribe();
-      clearInterval(timer);
-    };
+    const isWaiting = (): boolean => current.current === null || isProcessing(current.current);
+    return follow(id, isWaiting, () => void load(), (next, name) => {
+      setProgress((previous) => raise(previous, next));
+      setStage(name);
+    });
   }, [id, load]);
 
   const missing = error instanceof ApiError && (error.status === 404 || error.status === 410 || error.status === 403);

@@ -14,7 +14,7 @@ export interface Picture {
   poster: string | null;
 }
 
-interface StageProps {
+export interface StageProps {
   picture: Picture;
   pool: PlayerPool;
   active: boolean;

@@ -42,20 +42,13 @@ export async function signOut(): Promise<void> {
 /** Desktop navigation. */
 export function Rail({ route }: { route: Route }): JSX.Element {
   const current = useStore(session);
-  const running = useStore(uploadsRunning);
+  const running = useStore(uploadsRunning) > 0;
   const at = route.name;
   return (
     <nav class="rail" aria-label="Main">
       <Mark />
       <NavLink href="/" label="For you" icon={<House size={22} />} current={at === "feed"} />
-      <NavLink
-        href="/upload"
-        label="Upload"
-        icon={<Plus size={22} />}
-        current={at === "upload"}
-        dot={running > 0}
-        data-testid="nav-upload"
-      />
+      <NavLink href="/upload" label="Upload" icon={<Plus size={22} />} current={at === "upload"} dot={running} data-testid="nav-upload" />
       <NavLink href="/studio" label="Your videos" icon={<Clapperboard size={22} />} current={at === "studio"} />
       <NavLink href="/settings" label="Settings" icon={<Settings size={22} />} current={at === "settings"} />
       <div class="rail-foot">

@@ -64,8 +64,30 @@ interface FieldsProps {
   edit(change: Partial<Form>): void;
 }
 
-function Fields({ mode, form, errors, edit }: FieldsProps): JSX.Element {
+function PasswordField({ mode, form, errors, edit }: FieldsProps): JSX.Element {
   const [shown, setShown] = useState(false);
+  const signup = mode === "signup";
+  return (
+    <div class="auth-password">
+      <TextField
+        label="Password"
+        type={shown ? "text" : "password"}
+        value={form.password}
+        onValue={(password) => edit({ password })}
+        error={errors.password}
+        hint={signup ? "At least 8 characters." : undefined}
+        autocomplete={signup ? "new-password" : "current-password"}
+        data-testid={`${mode}-password`}
+      />
+      <button type="button" class="auth-show" aria-pressed={shown} onClick={() => setShown(!shown)}>
+        {shown ? "Hide" : "Show"}
+        <span class="visually-hidden"> password</span>
+      </button>
+    </div>
+  );
+}
+
+function Fields({ mode, form, errors, edit }: FieldsProps): JSX.Element {
   const signup = mode === "signup";
   return (
     <>
@@ -92,22 +114,7 @@ function Fields({ mode, form, errors, edit }: FieldsProps): JSX.Element {
           data-testid="signup-email"
         />
       )}
-      <div class="auth-password">
-        <TextField
-          label="Password"
-          type={shown ? "text" : "password"}
-          value={form.password}
-          onValue={(password) => edit({ password })}
-          error={errors.password}
-          hint={signup ? "At least 8 characters." : undefined}
-          autocomplete={signup ? "new-password" : "current-password"}
-          data-testid={`${mode}-password`}
-        />
-        <button type="button" class="auth-show" aria-pressed={shown} onClick={() => setShown(!shown)}>
-          {shown ? "Hide" : "Show"}
-          <span class="visually-hidden"> password</span>
-        </button>
-      </div>
+      <PasswordField {...{ mode, form, errors, edit }} />
     </>
   );
 }

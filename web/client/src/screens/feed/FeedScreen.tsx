@@ -6,8 +6,6 @@ import { session } from "../../api/session";
 import { DESKTOP, useMedia } from "../../lib/media-query";
 import { useStore } from "../../lib/store";
 import type { Source } from "../../player/engine";
-import { toggleFullScreen } from "../../player/full-screen";
-import { toggleSound } from "../../player/Overlays";
 import { PlayerPool } from "../../player/pool";
 import { Button, IconButton, LinkButton } from "../../ui/Button";
 import { KeyboardHelp } from "../../ui/KeyboardHelp";
@@ -16,10 +14,11 @@ import { FeedSession } from "./feed-session";
 import type { FeedState } from "./feed-session";
 import { ItemMenu } from "./ItemMenu";
 import { Slide } from "./Slide";
+import type { SlideProps } from "./Slide";
 import { useActive } from "./use-active";
 import type { Active } from "./use-active";
 import { useFeedActions } from "./use-feed-actions";
-import { useKeys } from "./use-keys";
+import { playerKeys, useKeys } from "./use-keys";
 import { WhyPanel } from "./WhyPanel";
 import "./feed.css";
 
@@ -124,6 +123,13 @@ function useFeed(): [FeedSession, FeedState] {
   return [feed, state];
 }
 
+/** Fetch the next page before the person gets there. */
+function useMoreAhead(feed: FeedSession, { status, items }: FeedState, index: number): void {
+  useEffect(() => {
+    if (status === "ready" && index >= items.length - AHEAD) void feed.loadMore();
+  }, [feed, status, index, items.length]);
+}
+
 function Arrows({ step }: { step(by: number): void }): JSX.Element {
   return (
     <div class="feed-arrows">
@@ -145,6 +151,7 @@ interface TailProps {
 
 /** What stands after the last video: more to come, the end, or why there is no more. */
 function Tail({ state, feed, restart }: TailProps): JSX.Element {
+  if (state.status === "end" && state.items.length === 0) return <FeedEmpty onRestart={restart} />;
   if (state.status === "end") return <FeedEnd onRestart={restart} />;
   if (state.status === "error") {
     return (
@@ -156,20 +163,32 @@ function Tail({ state, feed, restart }: TailProps): JSX.Element {
   return <FeedSkeleton />;
 }
 
+interface SlidesProps extends Pick<SlideProps, "pool" | "on" | "onHost"> {
+  items: readonly FeedItem[];
+  index: number;
+}
+
+function Slides({ items, index: at, ...shared }: SlidesProps): JSX.Element {
+  return (
+    <>
+      {items.map((item, index) => (
+        <Slide key={item.id} item={item} active={index === at} near={Math.abs(index - at) <= DRAWN} {...shared} />
+      ))}
+    </>
+  );
+}
+
 /** The feed: it opens playing, one video a screen. */
 export function FeedScreen(): JSX.Element {
   const [feed, state] = useFeed();
-  const { items, status } = state;
+  const { items } = state;
   const active = useActive(items.length + 1);
+  useMoreAhead(feed, state, active.index);
   const [pool, onHost] = usePool(items, active);
   const [on, panels] = useFeedActions(feed);
   const [help, setHelp] = useState(false);
   const desktop = useMedia(DESKTOP);
   const current = items[active.index];
-
-  useEffect(() => {
-    if (status === "ready" && active.index >= items.length - AHEAD) void feed.loadMore();
-  }, [feed, status, active.index, items.length]);
 
   const restart = useCallback(() => {
     active.scroller.current?.scrollTo({ top: 0, behavior: "instant" });
@@ -179,32 +198,17 @@ export function FeedScreen(): JSX.Element {
   useKeys({
     next: () => active.step(1),
     previous: () => active.step(-1),
-    toggle: () => pool.toggle(),
-    back: () => pool.seekBy(-5),
-    forward: () => pool.seekBy(5),
-    sound: () => toggleSound(pool),
-    full: () => toggleFullScreen(active.scroller.current, pool),
+    ...playerKeys(pool, active.scroller),
     help: () => setHelp(true),
     ...(current && { like: () => on.like(current, !current.liked), save: () => on.save(current), why: on.why }),
   });
 
-  const empty = items.length === 0 && status === "end";
   return (
     <div class="feed-screen" data-why={panels.whyOpen || undefined}>
       <h1 class="visually-hidden">For you</h1>
       <div class="feed" data-testid="feed" ref={active.scroller} tabIndex={-1}>
-        {items.map((item, index) => (
-          <Slide
-            key={item.id}
-            item={item}
-            pool={pool}
-            active={index === active.index}
-            near={Math.abs(index - active.index) <= DRAWN}
-            on={on}
-            onHost={onHost}
-          />
-        ))}
-        {empty ? <FeedEmpty onRestart={restart} /> : <Tail state={state} feed={feed} restart={restart} />}
+        <Slides items={items} index={active.index} pool={pool} on={on} onHost={onHost} />
+        <Tail state={state} feed={feed} restart={restart} />
       </div>
       {desktop && items.length > 0 && <Arrows step={active.step} />}
       {panels.whyOpen && current && <WhyPanel item={current} on={on} onClose={panels.closeWhy} />}

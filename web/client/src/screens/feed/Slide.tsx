@@ -8,6 +8,7 @@ import { SoundToggle } from "../../player/Overlays";
 import type { PlayerPool } from "../../player/pool";
 import { Scrubber } from "../../player/Scrubber";
 import { ratioOf, Stage } from "../../player/Stage";
+import type { Picture } from "../../player/Stage";
 import { Actions } from "./Actions";
 import type { FeedActions } from "./use-feed-actions";
 
@@ -37,16 +38,20 @@ function Info({ item, onWhy }: { item: FeedItem; onWhy(): void }): JSX.Element {
       </h2>
       {item.description && <p class="info-text">{item.description}</p>}
       {item.tags.length > 0 && <p class="info-tags">{item.tags.map((tag) => `#${tag}`).join(" ")}</p>}
-      <button type="button" class="why-chip" data-testid="why-chip" aria-label={`Why this video: ${whyChip(item)}`} onClick={onWhy}>
+      <button type="button" class="why-chip" data-testid="why-chip" onClick={onWhy}>
         <CircleHelp size={16} aria-hidden="true" />
+        <span class="visually-hidden">Why this video: </span>
         {whyChip(item)}
       </button>
     </div>
   );
 }
 
+function pictureOf({ id, title, width, height, playback, thumbnails }: FeedItem): Picture {
+  return { id, title, width, height, poster: playback.poster_url ?? thumbnails.large };
+}
+
 function SlideView({ item, pool, active, near, on, onHost }: SlideProps): JSX.Element {
-  const { width, height } = item;
   return (
     <article
       class="slide"
@@ -55,12 +60,12 @@ function SlideView({ item, pool, active, near, on, onHost }: SlideProps): JSX.El
       data-video-id={item.id}
       data-active={active}
       inert={!active}
-      style={{ "--ratio": String(ratioOf({ width, height })) }}
+      style={{ "--ratio": String(ratioOf(item)) }}
     >
       {near && (
-        <div class="slide-frame" data-wide={(width ?? 0) > (height ?? 0) || undefined}>
+        <div class="slide-frame" data-wide={ratioOf(item) > 1 || undefined}>
           <Stage
-            picture={{ id: item.id, title: item.title, width, height, poster: item.playback.poster_url ?? item.thumbnails?.large ?? null }}
+            picture={pictureOf(item)}
             pool={pool}
             active={active}
             onHost={onHost}

@@ -1,4 +1,4 @@
-import type { JSX } from "preact";
+import type { JSX, RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { ThumbsDown, ThumbsUp, X } from "lucide-preact";
 import type { FeedItem } from "../../api/types";
@@ -35,8 +35,8 @@ interface WhyPanelProps {
   onClose(): void;
 }
 
-/** Why this video: a sentence, then the numbers behind its place, then a say in the matter. */
-export function WhyPanel({ item, on, onClose }: WhyPanelProps): JSX.Element {
+/** Focus goes to the panel when it opens, and back to where it was when it closes; Escape closes it. */
+function usePanelFocus(onClose: () => void): RefObject<HTMLHeadingElement> {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     const opener = document.activeElement as HTMLElement | null;
@@ -50,6 +50,12 @@ export function WhyPanel({ item, on, onClose }: WhyPanelProps): JSX.Element {
       if (opener?.isConnected) opener.focus({ preventScroll: true });
     };
   }, []);
+  return heading;
+}
+
+/** Why this video: a sentence, then the numbers behind its place, then a say in the matter. */
+export function WhyPanel({ item, on, onClose }: WhyPanelProps): JSX.Element {
+  const heading = usePanelFocus(onClose);
   return (
     <aside class="why" aria-label="Why this video" data-testid="why-panel">
       <div class="why-head">

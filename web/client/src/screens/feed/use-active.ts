@@ -12,42 +12,12 @@ export interface Active {
   scrollTo(index: number): void;
 }
 
-/** Which slide fills the screen, and moving between slides. `count` includes the closing slide. */
-export function useActive(count: number): Active {
-  const scroller = useRef<HTMLDivElement | null>(null);
-  const [{ index, direction }, setPlace] = useState<{ index: number; direction: Direction }>({
-    index: 0,
-    direction: "forward",
-  });
-  // Where a running scroll will end: quick presses add up instead of being lost.
-  const target = useRef(0);
-
-  useEffect(() => {
-    const element = scroller.current;
-    if (element === null) return;
-    const settle = (): void => {
-      if (element.clientHeight === 0) return;
-      const next = Math.round(element.scrollTop / element.clientHeight);
-      setPlace((previous) => {
-        if (next === previous.index) return previous;
-        return { index: next, direction: next < previous.index ? "backward" : "forward" };
-      });
-    };
-    const settled = (): void => {
-      settle();
-      target.current = Math.round(element.scrollTop / Math.max(1, element.clientHeight));
-    };
-    element.addEventListener("scroll", settle, { passive: true });
-    element.addEventListener("scrollend", settled);
-    return () => {
-      element.removeEventListener("scroll", settle);
-      element.removeEventListener("scrollend", settled);
-    };
-  }, []);
-
-  // When slides come in before the closing one while it is on the screen, browsers keep that one snapped
-  // and would jump to the end of the new page: stay at the place instead.
-  const place = useRef({ index: 0, count });
+/**
+ * When slides come in before the closing one while it is on the screen, browsers keep that one snapped
+ * and would jump to the end of the new page: stay at the place instead.
+ */
+function useStayInPlace(scroller: Active["scroller"], index: number, count: number): void {
+  const place = useRef({ index, count });
   useLayoutEffect(() => {
     const element = scroller.current;
     const { index: at, count: before } = place.current;
@@ -56,6 +26,50 @@ export function useActive(count: number): Active {
     }
     place.current = { index, count };
   }, [index, count]);
+}
+
+interface Place {
+  index: number;
+  direction: Direction;
+}
+
+/** The slide that fills most of the screen; `onRest` hears where a scroll ended. */
+function usePlace(scroller: Active["scroller"], onRest: (index: number) => void): Place {
+  const [place, setPlace] = useState<Place>({ index: 0, direction: "forward" });
+  useEffect(() => {
+    const element = scroller.current;
+    if (element === null) return undefined;
+    const look = (): number => Math.round(element.scrollTop / Math.max(1, element.clientHeight));
+    const onScroll = (): void => {
+      const index = look();
+      setPlace((previous) => {
+        if (index === previous.index) return previous;
+        return { index, direction: index < previous.index ? "backward" : "forward" };
+      });
+    };
+    const onEnd = (): void => {
+      onScroll();
+      onRest(look());
+    };
+    element.addEventListener("scroll", onScroll, { passive: true });
+    element.addEventListener("scrollend", onEnd);
+    return () => {
+      element.removeEventListener("scroll", onScroll);
+      element.removeEventListener("scrollend", onEnd);
+    };
+  }, []);
+  return place;
+}
+
+/** Which slide fills the screen, and moving between slides. `count` includes the closing slide. */
+export function useActive(count: number): Active {
+  const scroller = useRef<HTMLDivElement | null>(null);
+  // Where a running scroll will end: quick presses add up instead of being lost.
+  const target = useRef(0);
+  const { index, direction } = usePlace(scroller, (at) => {
+    target.current = at;
+  });
+  useStayInPlace(scroller, index, count);
 
   const scrollTo = useCallback(
     (to: number) => {

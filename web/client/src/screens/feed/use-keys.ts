@@ -1,4 +1,8 @@
+import type { RefObject } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { toggleFullScreen } from "../../player/full-screen";
+import { toggleSound } from "../../player/Overlays";
+import type { PlayerPool } from "../../player/pool";
 
 export type KeyActions = Partial<
   Record<"next" | "previous" | "toggle" | "back" | "forward" | "sound" | "like" | "save" | "why" | "full" | "help", () => void>
@@ -32,6 +36,17 @@ export function keyAction(event: KeyboardEvent): keyof KeyActions | null {
   if (action === "toggle" && target?.closest("button, a")) return null;
   if ((action === "back" || action === "forward") && target?.matches("input[type=range]")) return null;
   return action;
+}
+
+/** The keys of any player; `frame` is what fills the screen. */
+export function playerKeys(pool: PlayerPool, frame: RefObject<HTMLElement>): KeyActions {
+  return {
+    toggle: () => pool.toggle(),
+    back: () => pool.seekBy(-5),
+    forward: () => pool.seekBy(5),
+    sound: () => toggleSound(pool),
+    full: () => toggleFullScreen(frame.current, pool),
+  };
 }
 
 /** The player by keyboard, wherever the focus is on the page. */

@@ -35,6 +35,25 @@ function Preview({ file }: { file: File }): JSX.Element {
   );
 }
 
+function VisibilityField({ value, onValue }: { value: string; onValue(value: string): void }): JSX.Element {
+  return (
+    <label class="field">
+      <span class="field-label">Who may watch</span>
+      <select
+        class="input"
+        value={value}
+        onChange={(event) => onValue(event.currentTarget.value)}
+      >
+        {VISIBILITIES.map(([name, label]) => (
+          <option key={name} value={name}>
+            {label}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
 function Fields({ draft, known }: { draft: Draft; known: UploadLimits }): JSX.Element {
   const tags = splitTags(draft.tags, Infinity).length;
   const edit = (change: Partial<Draft>): void => patchDraft(draft.key, change);
@@ -63,20 +82,7 @@ function Fields({ draft, known }: { draft: Draft; known: UploadLimits }): JSX.El
         hint="Separated by spaces or commas. They help the right people find it."
         error={tags > known.max_tags ? `At most ${known.max_tags} tags; the first ${known.max_tags} count.` : null}
       />
-      <label class="field">
-        <span class="field-label">Who may watch</span>
-        <select
-          class="input"
-          value={draft.visibility}
-          onChange={(event) => edit({ visibility: event.currentTarget.value })}
-        >
-          {VISIBILITIES.map(([value, label]) => (
-            <option key={value} value={value}>
-              {label}
-            </option>
-          ))}
-        </select>
-      </label>
+      <VisibilityField value={draft.visibility} onValue={(visibility) => edit({ visibility })} />
     </div>
   );
 }

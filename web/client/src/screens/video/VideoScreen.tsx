@@ -5,19 +5,19 @@ import type { Video } from "../../api/types";
 import { counted, formatAgo } from "../../lib/format";
 import { useVideo } from "../../lib/use-video";
 import type { VideoView } from "../../lib/use-video";
-import { toggleFullScreen } from "../../player/full-screen";
-import { SoundToggle, toggleSound } from "../../player/Overlays";
+import { SoundToggle } from "../../player/Overlays";
 import { PlayerPool } from "../../player/pool";
 import { QualityMenu } from "../../player/QualityMenu";
 import { Scrubber } from "../../player/Scrubber";
 import { ratioOf, Stage } from "../../player/Stage";
+import type { StageProps } from "../../player/Stage";
 import { LinkButton } from "../../ui/Button";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorState, State } from "../../ui/States";
 import { Actions } from "../feed/Actions";
 import { like, save, share } from "../feed/reactions";
 import type { Reactable } from "../feed/reactions";
-import { useKeys } from "../feed/use-keys";
+import { playerKeys, useKeys } from "../feed/use-keys";
 import { Processing } from "./Processing";
 import "../feed/feed.css";
 import "./video.css";
@@ -70,48 +70,46 @@ function Details({ video }: { video: Video }): JSX.Element {
   );
 }
 
+type PictureProps = Omit<StageProps, "picture" | "active" | "children"> & { video: Video };
+
+function Picture({ video, ...rest }: PictureProps): JSX.Element {
+  const { id, title, width, height, playback } = video;
+  return (
+    <Stage picture={{ id, title, width, height, poster: playback.poster_url }} active {...rest}>
+      <div class="stage-top">
+        <SoundToggle pool={rest.pool} />
+      </div>
+      <div class="stage-bottom">
+        <Scrubber pool={rest.pool} />
+      </div>
+    </Stage>
+  );
+}
+
 function Watch({ video: loaded }: { video: Video }): JSX.Element {
   const [video, patch] = useReactable(loaded);
   const [pool, onHost] = useSinglePool(loaded);
   const [menu, setMenu] = useState(false);
   const page = useRef<HTMLDivElement>(null);
-  const { id, title, width, height, playback } = video;
-  useKeys({
-    toggle: () => pool.toggle(),
-    back: () => pool.seekBy(-5),
-    forward: () => pool.seekBy(5),
-    sound: () => toggleSound(pool),
+  const openMenu = (): void => setMenu(true);
+  const on = {
     like: () => void like(video, !video.liked, patch),
     save: () => void save(video, !video.saved, patch),
-    full: () => toggleFullScreen(page.current, pool),
-  });
+  };
+  useKeys({ ...playerKeys(pool, page), ...on });
   return (
     <div class="video-page">
       <div class="video-player" ref={page} style={{ "--ratio": String(ratioOf(video)) }}>
-        <Stage
-          picture={{ id, title, width, height, poster: playback.poster_url }}
-          pool={pool}
-          active
-          onHost={onHost}
-          onLike={() => void like(video, true, patch)}
-          onMenu={() => setMenu(true)}
-        >
-          <div class="stage-top">
-            <SoundToggle pool={pool} />
-          </div>
-          <div class="stage-bottom">
-            <Scrubber pool={pool} />
-          </div>
-        </Stage>
+        <Picture video={video} pool={pool} onHost={onHost} onLike={() => void like(video, true, patch)} onMenu={openMenu} />
       </div>
       <div class="video-side">
         <Details video={video} />
         <Actions
           video={video}
-          onLike={() => void like(video, !video.liked, patch)}
-          onSave={() => void save(video, !video.saved, patch)}
+          onLike={on.like}
+          onSave={on.save}
           onShare={() => void share(video, patch)}
-          onMenu={() => setMenu(true)}
+          onMenu={openMenu}
         />
       </div>
       {menu && (
