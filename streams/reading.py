@@ -4,6 +4,7 @@ import base64
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -38,6 +39,15 @@ class Progress:
         return self._newest.get(agent, 0.0)
 
 
+@dataclass(frozen=True)
+class _Keys:
+    """The keys of a table in order, when they were read, and what had been applied before."""
+
+    made_at: float
+    applied: Mapping[int, int]
+    keys: list[str]
+
+
 class StreamTableReader:
     """Reads the recovered tables of this process."""
 
@@ -57,7 +67,7 @@ class StreamTableReader:
         self._group = group
         self._clock = clock
         self._specs = {spec.name: spec for spec in TABLES}
-        self._keys: dict[str, tuple[float, list[str]]] = {}
+        self._keys: dict[str, _Keys] = {}
 
     def catalogue(self) -> Sequence[TableInfo]:
         """Return every table, by name."""
@@ -95,7 +105,7 @@ class StreamTableReader:
     async def rows(self, name: str, limit: int, after: str | None) -> tuple[Sequence[Row], str | None]:
         """Return up to ``limit`` rows with keys after ``after`` in key order, and where to go on."""
         table = self._tables[self._spec(name).name]
-        keys = self._sorted_keys(name)
+        keys = self._sorted_keys(name, goes_on=after is not None)
         start = bisect_right(keys, after) if after is not None else 0
         page = keys[start : start + limit]
         found = [(key, table.lookup(key)) for key in page]
@@ -109,13 +119,18 @@ class StreamTableReader:
         value = self._tables[self._spec(name).name].lookup(key)
         return None if value is None else Row(key, plain(value))
 
-    def _sorted_keys(self, name: str) -> list[str]:
-        """Return all keys in order; a scan of many pages sorts them once, not once a page."""
-        made_at, keys = self._keys.get(name, (0.0, []))
-        if self._clock() - made_at > _KEYS_SECONDS:
+    def _sorted_keys(self, name: str, *, goes_on: bool) -> list[str]:
+        """Return all keys in order; a walk of many pages sorts them once a second, not once a page.
+
+        A first page holds everything that was applied when it was asked for, as its envelope says.
+        """
+        applied = dict(self._progress.applied(self._specs[name].agent))  # before the scan: never too new
+        known = self._keys.get(name)
+        current = known is not None and (goes_on or known.applied == applied)
+        if known is None or not current or self._clock() - known.made_at > _KEYS_SECONDS:
             keys = sorted(key for key, _ in list(self._tables[name].scan()))
-            self._keys[name] = (self._clock(), keys)
-        return keys
+            known = self._keys[name] = _Keys(self._clock(), applied, keys)
+        return known.keys
 
     def _spec(self, name: str) -> TableSpec:
         try:

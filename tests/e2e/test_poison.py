@@ -50,7 +50,7 @@ async def test_poison_is_buried_and_neighbours_are_handled_when_it_lies_on_every
     make_server, make_client, shared_dir
 ):
     """Undecodable bytes, unknown actions, absurd numbers, results without outputs, beside sound records."""
-    server = make_server(COLUMNS="300")
+    server = make_server()
     await server.start()
     owner = await make_client(server).register()
     seen = (await owner.upload(shared_dir / TINY))["id"]
@@ -154,7 +154,7 @@ async def test_dead_letter_is_handled_once_when_it_is_replayed_and_now_fine(
     make_server, make_client, shared_dir
 ):
     """What an older version could not read is sent again; twice is once (O20, DESIGN invariant 1)."""
-    server = make_server(COLUMNS="300")
+    server = make_server()
     await server.start()
     owner = await make_client(server).register()
     video_id = (await owner.upload(shared_dir / TINY))["id"]

@@ -19,7 +19,7 @@ async def snapshot(analyst, viewer):
         await analyst.eventually(f"/api/v1/tables/{name}", lambda body: body["lag"] == 0)
         found = await analyst.pages(f"/api/v1/tables/{name}/rows?limit=2")
         rows[name] = {row["key"]: row["value"] for row in found}
-        assert len(rows[name]) == len(found) == table["rows"]
+        assert (name, len(rows[name]), len(found)) == (name, table["rows"], table["rows"])
     feeds = {}
     for profile in ("similarity", "video", "social", "chronological", "blend"):
         items = (await viewer.get(f"/api/v1/feed?profile={profile}"))["items"]
