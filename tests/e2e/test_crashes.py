@@ -10,6 +10,7 @@ import time
 from uuid import uuid4
 
 import aiohttp
+import psutil
 import pytest
 
 TINY = "media/clips/bear-vp9-odd-dimensions.webm"
@@ -342,3 +343,45 @@ async def test_server_refuses_when_its_port_is_taken(module_server, make_server)
     assert second.returncode == 1, said
     assert f"127.0.0.1:{module_server.port}" in said, said
     assert "Traceback" not in said, said
+
+
+async def test_no_child_outlives_the_server_when_only_the_server_is_killed(
+    module_server, make_client, shared_dir
+):
+    """An encode left running would write into what the next start encodes again (B18, B41)."""
+    server = module_server
+    if not server.running:
+        await server.start()
+    owner = await make_client(server).register()
+    video_id = (await owner.upload(shared_dir / LONGER))["id"]
+    seen = []
+    await progress_until(owner, video_id, 10, seen)
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    assert children, "nothing encodes"
+    server.process.kill()
+    server.process.wait()
+    await until(lambda: not any(child.is_running() for child in children))
+
+    await server.start()
+    video = await progress_until(owner, video_id, 100, seen)
+    assert seen == sorted(seen)
+    await owner.assert_playable(video)
+
+
+async def test_first_start_can_be_repeated_when_it_was_killed_at_any_point(make_server, make_client):
+    """Keys, schema and log are made whole or not at all (R5, Z5)."""
+    server = make_server()
+    for made in ("secrets", "log", "freewill.db"):
+        for _ in range(2):
+            server.launch()
+            await until(lambda made=made: (server.data / made).exists())
+            server.kill()
+    # Right in the migration: the file is there, the schema may be.
+    server.launch()
+    await until(lambda: (server.data / "freewill.db").exists())
+    await asyncio.sleep(0.15)
+    server.kill()
+    await server.start()
+    client = await make_client(server).register()
+    assert (await client.get("/api/v1/videos"))["items"] == []
+    assert server.stop() == 0
