@@ -260,3 +260,21 @@ async def test_same_event_id_is_not_a_duplicate_when_another_user_sends_it(
     assert (await send(viewer, shared))["accepted"] == 1
     assert (await send(other, shared))["accepted"] == 1
     await counted.after(before, shares=2)
+
+
+async def test_last_event_wins_when_one_batch_changes_its_mind(bear, viewer, counted):
+    """ "Events of one user apply in order of arrival." """
+    before = await counted.now()
+    await send(viewer, *(event(bear.id, action) for action in ("like", "unlike", "like", "save", "unsave")))
+    await counted.after(before, likes=1, saves=0)
+    await send(viewer, event(bear.id, "unlike"))
+    await counted.after(before, likes=0)
+    assert (await viewer.get(f"/api/v1/videos/{bear.id}"))["liked"] is False
+
+
+async def test_video_leaves_the_feed_when_its_viewer_is_not_interested(bear, viewer):
+    """The event `not_interested` is heard by the feed of its sender."""
+    path = "/api/v1/feed?profile=blend"
+    await viewer.eventually(path, lambda page: bear.id in [item["id"] for item in page["items"]])
+    await send(viewer, event(bear.id, "not_interested"))
+    await viewer.eventually(path, lambda page: bear.id not in [item["id"] for item in page["items"]])

@@ -1,5 +1,6 @@
 """INTERFACE.md, Feeds and Analysts, and the settled readings "Feeds and tables"."""
 
+import json
 import re
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ async def test_feed_items_say_why_when_listed(alice, flower):
     assert (body["profile"], body["degraded"]) == ("blend", False)
     for item in body["items"]:
         assert set(item) >= ITEM
+        assert not re.search(r'"[a-z_]+[A-Z]\w*":', json.dumps(item))  # camelCase is of other surfaces (X6)
         assert isinstance(item["score"], float | int)
         assert item["signals"]
         for name, signal in item["signals"].items():

@@ -242,6 +242,11 @@ async def test_mp4_and_dash_carry_picture_and_sound_when_opened(flower, owner):
     assert manifest.count("<Representation") >= len(RUNGS)
 
 
+def longest_stream(path):
+    with av.open(str(path)) as container:
+        return max(float(s.duration * s.time_base) for s in container.streams if s.type in {"video", "audio"})
+
+
 async def test_odd_sources_end_ready_with_their_own_shape_when_uploaded(
     shared_server, make_client, shared_dir
 ):
@@ -260,6 +265,11 @@ async def test_odd_sources_end_ready_with_their_own_shape_when_uploaded(
     for name, size in THUMBNAILS.items():
         assert picture_size(await client.bytes_of(upright["thumbnails"][name])) == size
     assert picture_size(await client.bytes_of(upright["playback"]["poster_url"])) == (720, 1280)
+
+    for video, name in ((upright, "ios9.mov"), (slow, "sample_12_5fps_720p_1s.mp4")):
+        video = await client.wait_status(video["id"], "READY", "FAILED")
+        expected = longest_stream(shared_dir / "media/clips" / name)
+        assert video["duration_seconds"] == pytest.approx(expected, abs=0.05), name
 
     slow = await client.wait_status(slow["id"], "READY", "FAILED")
     hls = slow["playback"]["hls_url"]
