@@ -9,9 +9,12 @@ import structlog
 SECRET_NAMES = frozenset(
     {"password", "token", "access_token", "refresh_token", "authorization", "secret", "private_key", "cookie"}
 )
+# Faust names every service that starts and stops.
 _NOISY = {
     "faust": logging.WARNING,
     "mode": logging.WARNING,
+    "streams.log": logging.WARNING,
+    "alembic.runtime.plugins": logging.WARNING,
     "aiosqlite": logging.INFO,
     "asyncio": logging.INFO,
 }
