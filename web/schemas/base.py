@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 MAX_LIMIT = 100
+MAX_DIGITS = 20
 
 
 class Body(BaseModel):
@@ -36,15 +37,22 @@ def cut_to(most: int) -> Callable[[Any], Any]:
 
     def cut(value: Any) -> Any:
         text = str(value)
-        # Twenty digits are more than any count; more would be work for nothing.
-        whole = text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 20
-        return min(int(text), most) if whole else value
+        if not (text.isascii() and text.removeprefix("-").isdigit()):
+            return value
+        if len(text) > MAX_DIGITS:  # more than any count: reading it would be work for nothing
+            return 0 if text.startswith("-") else most
+        return min(int(text), most)
 
     return cut
 
 
 Limit = Annotated[int, BeforeValidator(cut_to(MAX_LIMIT)), Field(ge=1, le=MAX_LIMIT)]
-Cursor = Annotated[str | None, Field(max_length=4096, description="`next_cursor` of the page before.")]
+# ``?cursor=`` is what clients send for the first page when they always name it.
+Cursor = Annotated[
+    Annotated[str, Field(max_length=4096)] | None,
+    BeforeValidator(lambda value: value or None),
+    Field(description="`next_cursor` of the page before."),
+]
 
 
 class Page(Query):
