@@ -196,3 +196,24 @@ async def test_commands_list_topics_and_tables_when_the_server_runs(shared_serve
     tables = await asyncio.to_thread(shared_server.run, "tables")
     for name in ("video_engagement", "watch_history", "user_preference", "catalogue"):
         assert name in tables.stdout, tables.stderr
+
+
+async def wrong_logins(client, most):
+    """Sign in with a wrong password until that is limited; return the statuses."""
+    statuses = []
+    while len(statuses) < most and 429 not in statuses:
+        await client.post("/api/v1/auth/login", {"username": "nobody_here", "password": "wrong horse"})
+        statuses.append(client.status)
+    return statuses
+
+
+async def test_limits_hold_unless_they_are_switched_off(make_server, make_client, shared_server):
+    """ "`FREEWILL_RATE_LIMITS=off` switches rate limits, quotas and login throttles off"; on by default."""
+    server = make_server(FREEWILL_RATE_LIMITS="")  # set but empty is not set
+    await server.start()
+    client = make_client(server)
+    statuses = await wrong_logins(client, 40)
+    assert statuses[0] == 401
+    assert statuses[-1] == 429, statuses
+    assert int(client.headers["Retry-After"]) >= 1
+    assert set(await wrong_logins(make_client(shared_server), len(statuses) + 5)) == {401}
