@@ -241,7 +241,19 @@ async def test_clip_is_uploaded_processed_and_watched_when_somebody_new_comes(
 
         assert await next_active(web, "j") != video_id
         assert await next_active(web, "k") == video_id
+        await watch_another(web, alice, flower.id)
         await stay_signed_in(web, name)
+
+
+async def watch_another(web, reader, video_id):
+    """Watching somebody else's video is reported: it has one view more."""
+    path = f"/api/v1/videos/{video_id}/engagement"
+    views = (await reader.get(path))["views"]
+    await web.open("/")
+    await go_to(web, video_id)
+    await advances(web.active("feed-video"))
+    await web.open("/settings")  # leaving sends what is still kept
+    await reader.eventually(path, lambda body: body["views"] == views + 1)
 
 
 async def like(web, reader, video_id):
