@@ -4,6 +4,7 @@ Every command reads the same settings from the environment (INTERFACE, Process).
 """
 
 import asyncio
+import json
 import sys
 from collections.abc import Container, Coroutine
 from typing import Annotated, Any, TypeVar
@@ -20,9 +21,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 users = typer.Typer(no_args_is_help=True, help="People of this instance.")
 config = typer.Typer(no_args_is_help=True, help="Settings in force.")
 dead = typer.Typer(no_args_is_help=True, help="Records that could not be handled.")
+lake = typer.Typer(no_args_is_help=True, help="The analysts' Parquet files.")
 app.add_typer(users, name="user")
 app.add_typer(config, name="config")
 app.add_typer(dead, name="dead-letters")
+app.add_typer(lake, name="lake")
 out = Console()
 PIPED_COLUMNS = 10_000
 T = TypeVar("T")
@@ -125,6 +128,59 @@ def tables(
 
 
 @app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT; - reads it from standard input.")],
+    form: Annotated[str, typer.Option("--format", help="table, csv, json or arrow.")] = "table",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 10_000,
+    fresh: Annotated[bool, typer.Option(help="Write what is new to the lake first.")] = True,
+) -> None:
+    """Ask the lake: events, deltas and snapshots of the tables, in DuckDB's SQL. Audited."""
+    from freewill.asking import ask
+
+    if form not in {"table", "csv", "json", "arrow"}:
+        _fail("--format is table, csv, json or arrow")
+    text = sys.stdin.read() if statement == "-" else statement
+    asked: Any = "json" if form == "table" else form
+    answer = _run(ask(Settings(), text, asked, limit, fresh=fresh))
+    if form != "table":
+        sys.stdout.buffer.write(answer.body + (b"\n" if form == "json" else b""))
+        return
+    found = json.loads(answer.body)
+    rows = [tuple("" if value is None else str(value) for value in row) for row in found["rows"]]
+    _print_table(found["columns"], rows)
+    if answer.truncated:
+        Console(stderr=True).print(f"only the first {answer.rows} rows are shown", style="yellow")
+
+
+@lake.command("write")
+def lake_write() -> None:
+    """Write what is new on the log; a running server does it by itself every FREEWILL_LAKE_SECONDS."""
+    from freewill.asking import write
+
+    done = _run(write(Settings()))
+    if done.get("busy"):
+        _fail("another process is writing the lake")
+    out.print(f"{done.get('rows', 0)} rows, {done.get('snapshots', 0)} snapshots", highlight=False)
+
+
+@lake.command("show")
+def lake_show() -> None:
+    """List the datasets that SQL sees."""
+    from freewill.asking import dataset_rows
+
+    _print_table(["dataset", "kind", "rows", "as of", "what it is"], dataset_rows(Settings()), right={2})
+
+
+@app.command()
+def audit(limit: Annotated[int, typer.Option(min=1, help="Newest entries.")] = 50) -> None:
+    """Print what analysts and operators read and decided, one JSON object a line."""
+    from freewill.asking import audit_lines
+
+    for line in audit_lines(Settings(), limit):
+        print(line)
+
+
+@app.command()
 def doctor() -> None:
     """Check the installation; exit code 1 when something is wrong."""
     from freewill.doctor import Level, examine
@@ -151,13 +207,14 @@ def demo(
 def dead_list(
     topic: Annotated[str, typer.Option(help="Only this topic's.")] = "",
     code: Annotated[str, typer.Option(help="Only this code.")] = "",
+    state: Annotated[str, typer.Option(help="Only open, replayed or dropped ones.")] = "",
     limit: Annotated[int, typer.Option(min=1)] = 50,
 ) -> None:
     """List the newest dead letters."""
     from freewill.inspection import dead_letter_rows
 
-    rows = _run(dead_letter_rows(Settings(), topic=topic, code=code, limit=limit))
-    _print_table(["id", "at", "key", "code", "message"], rows)
+    rows = _run(dead_letter_rows(Settings(), topic=topic, code=code, state=state, limit=limit))
+    _print_table(["id", "at", "key", "code", "state", "message"], rows)
 
 
 @dead.command("show")
@@ -174,6 +231,14 @@ def dead_replay(identities: Annotated[list[str], typer.Argument(help="Ids as lis
     from freewill.inspection import replay_dead_letters
 
     out.print(f"{_run(replay_dead_letters(Settings(), identities))} sent again")
+
+
+@dead.command("drop")
+def dead_drop(identities: Annotated[list[str], typer.Argument(help="Ids as listed.")]) -> None:
+    """Decide that nothing is to be done about dead letters; they stay readable."""
+    from freewill.inspection import drop_dead_letters
+
+    out.print(f"{_run(drop_dead_letters(Settings(), identities))} dropped")
 
 
 def _print_table(columns: list[str], rows: list[tuple[str, ...]], right: Container[int] = ()) -> None:

@@ -55,6 +55,7 @@ def build_front(node: "Node") -> WebService:
         intake=node.intake,
         feedback=node.feedback,
         tables=node.reader,
+        analysts=node.analysts.tools,
         hub=node.hub,
         metrics=node.metrics,
         limiter=node.limiter,

@@ -1,24 +1,22 @@
 """Looking into the embedded log from the command line, beside a running server or without one."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
 from freewill.paths import changelog, log_path
 from freewill.settings import Settings
-from streams.dead_letters import DeadLetter
+from streams.letters import LetterDesk
 from streams.log import EmbeddedLog
 from streams.log.tables import struct_codec
 from streams.reading import plain
-from streams.topics import DEAD_SUFFIX, TOPICS
+from streams.topics import TOPICS
+from tables.analytics import LetterFilter
 from tables.definitions import TABLES, TableSpec
 from tables.errors import Missing, ServiceUnavailable
 from tables.relational.engine import Database
-from tables.relational.models import OutboxRow, moment
 
 READ_RECORDS = 2000
 _KEYS = {topic.name: topic.keyed_by for topic in TOPICS}
@@ -100,49 +98,33 @@ async def table_contents(settings: Settings, name: str, limit: int) -> list[str]
     ]
 
 
-async def _letters(log: EmbeddedLog) -> AsyncIterator[tuple[str, DeadLetter]]:
-    for topic in log.topics():
-        if topic.endswith(DEAD_SUFFIX):
-            async for partition, offset, _, value in _records(log, topic):
-                if value is not None:
-                    letter = msgspec.json.decode(value, type=DeadLetter)
-                    yield f"{letter.topic}/{partition}/{offset}", letter
+@asynccontextmanager
+async def _desk(settings: Settings) -> AsyncIterator[LetterDesk]:
+    database = Database.open(settings.relational_url)
+    try:
+        async with _log(settings) as log:
+            yield LetterDesk(log, database)
+    finally:
+        await database.close()
 
 
-async def dead_letter_rows(settings: Settings, *, topic: str, code: str, limit: int) -> list[tuple[str, ...]]:
-    """Return (id, time, key, code, message) of the newest dead letters, newest first."""
-    async with _log(settings) as log:
-        found = [
-            (letter.at, identity, letter)
-            async for identity, letter in _letters(log)
-            if topic in {"", letter.topic} and code in {"", letter.code}
-        ]
-    found.sort(reverse=True, key=lambda item: item[:2])
+async def dead_letter_rows(
+    settings: Settings, *, topic: str, code: str, state: str, limit: int
+) -> list[tuple[str, ...]]:
+    """Return (id, time, key, code, state, message) of the newest dead letters, newest first."""
+    async with _desk(settings) as desk:
+        found, _ = await desk.list(LetterFilter(topic=topic, code=code, state=state), limit, None)
     return [
         (
-            identity,
-            datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds"),
-            item.key,
-            item.code,
-            item.message,
+            letter.id,
+            datetime.fromtimestamp(letter.at, UTC).isoformat(timespec="seconds"),
+            letter.key,
+            letter.code,
+            letter.state,
+            letter.message,
         )
-        for at, identity, item in found[:limit]
+        for letter in found
     ]
-
-
-async def _find(settings: Settings, identity: str) -> DeadLetter:
-    topic, _, place = identity.partition("/")
-    partition, _, offset = place.partition("/")
-    async with _log(settings) as log:
-        if (
-            partition.isdigit()
-            and offset.isdigit()
-            and int(partition) < (log.partitions(topic + DEAD_SUFFIX) or 0)
-        ):
-            chunk = await log.read(topic + DEAD_SUFFIX, int(partition), int(offset), 1)
-            if len(chunk) and chunk.offsets[0] == int(offset) and chunk.values[0] is not None:
-                return msgspec.json.decode(chunk.values[0], type=DeadLetter)
-    raise Missing(f"There is no dead letter {identity}.")
 
 
 async def dead_letter_text(settings: Settings, identity: str) -> str:
@@ -151,10 +133,22 @@ async def dead_letter_text(settings: Settings, identity: str) -> str:
     Raises:
         Missing: NOT_FOUND, no dead letter has this id.
     """
-    letter = await _find(settings, identity)
-    shown: dict[str, Any] = msgspec.to_builtins(letter)
-    shown["original"] = letter.original.decode("utf-8", "backslashreplace")
-    return msgspec.json.format(msgspec.json.encode(shown), indent=2).decode()
+    async with _desk(settings) as desk:
+        letter = await desk.show(identity)
+    return msgspec.json.format(msgspec.json.encode(letter), indent=2).decode()
+
+
+async def drop_dead_letters(settings: Settings, identities: list[str]) -> int:
+    """Mark dead letters as dropped, through the outbox of the running or next server (O20).
+
+    Returns:
+        How many were marked.
+
+    Raises:
+        Missing: NOT_FOUND, no dead letter has one of the ids; then none is marked.
+    """
+    async with _desk(settings) as desk:
+        return await desk.drop(identities, "command line")
 
 
 async def replay_dead_letters(settings: Settings, identities: list[str]) -> int:
@@ -166,19 +160,5 @@ async def replay_dead_letters(settings: Settings, identities: list[str]) -> int:
     Raises:
         Missing: NOT_FOUND, no dead letter has one of the ids; then none is replayed.
     """
-    letters = [await _find(settings, identity) for identity in identities]
-    database = Database.open(settings.relational_url)
-    try:
-        async with database.transaction() as session:
-            session.add_all(
-                OutboxRow(
-                    topic=letter.topic,
-                    key=letter.key,
-                    payload=letter.original,
-                    created_at=moment(time.time()),
-                )
-                for letter in letters
-            )
-    finally:
-        await database.close()
-    return len(letters)
+    async with _desk(settings) as desk:
+        return await desk.replay(identities, "command line")

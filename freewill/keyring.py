@@ -21,6 +21,8 @@ class Keyring:
     """PEM of the RSA key that signs media URLs (C31)."""
     instance: bytes
     """PEM of the RSA key of the server's own actor in the fediverse."""
+    lake: bytes
+    """Makes the pseudonyms of people in the lake, 32 bytes (N14, D20)."""
 
 
 def open_keyring(folder: Path) -> Keyring:
@@ -31,6 +33,7 @@ def open_keyring(folder: Path) -> Keyring:
         master=_read_or_make(folder / "master.key", lambda: secrets.token_bytes(32)),
         media=_read_or_make(folder / "media.pem", generate_key),
         instance=_read_or_make(folder / "instance.pem", generate_key),
+        lake=_read_or_make(folder / "lake.key", lambda: secrets.token_bytes(32)),
     )
 
 

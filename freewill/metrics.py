@@ -1,15 +1,24 @@
 """What the streams of an instance count, beside the front's metrics (P37)."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+import time
+from collections import deque
+from collections.abc import Callable
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+ALERT_WINDOW_SECONDS = 3600.0
 ENCODE_BUCKETS_SECONDS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
 
 
 class NodeMetrics:
     """Counters of relay, encodes and dead letters on the front's registry."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register the metrics."""
+    def __init__(
+        self, registry: CollectorRegistry, *, alert_at: int = 10, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Register the metrics; ``alert_at`` dead letters within an hour raise the alert."""
+        self._clock = clock
+        self._recent_dead: deque[float] = deque(maxlen=alert_at)
         self.relayed = Counter("freewill_outbox_rows", "Outbox rows moved to the log.", registry=registry)
         self._encodes = Histogram(
             "freewill_encode_seconds",
@@ -24,7 +33,15 @@ class NodeMetrics:
             ("topic", "code"),
             registry=registry,
         )
-
+        alert = Gauge(
+            "freewill_dead_letters_alert",
+            "1 while an hour brought at least freewill_dead_letters_alert_threshold dead letters.",
+            registry=registry,
+        )
+        alert.set_function(self._dead_letters_alert)
+        Gauge(
+            "freewill_dead_letters_alert_threshold", "Dead letters in an hour that alert.", registry=registry
+        ).set(alert_at)
         self.degraded_rankings = Counter(
             "freewill_degraded_rankings", "Rankings made without the vector index.", registry=registry
         )
@@ -36,3 +53,9 @@ class NodeMetrics:
     def dead_letter(self, topic: str, code: str) -> None:
         """Count one dead letter."""
         self._dead.labels(topic, code).inc()
+        self._recent_dead.append(self._clock())
+
+    def _dead_letters_alert(self) -> float:
+        recent = self._recent_dead
+        full = len(recent) == recent.maxlen
+        return float(full and self._clock() - recent[0] < ALERT_WINDOW_SECONDS)

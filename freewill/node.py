@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import structlog
 
 from freewill.accounts import build_accounts
+from freewill.analysts import Analysts
 from freewill.edge import build_front, find_video
 from freewill.keyring import open_keyring
 from freewill.metrics import NodeMetrics
@@ -82,7 +83,9 @@ class Node:
         self.graph = Graph(self.database, clock)
         self.hub = Hub(clock)
         self.metrics = Metrics()
-        self.node_metrics = NodeMetrics(self.metrics.registry)
+        self.node_metrics = NodeMetrics(
+            self.metrics.registry, alert_at=settings.dead_letters_alert, clock=clock
+        )
         self.log = EmbeddedLog.open(log_path(settings), fsync=settings.log_fsync)
         self.streams, self.catalogue = self._build_streams()
         tables = self.streams.tables
@@ -100,6 +103,7 @@ class Node:
         self.feedback = Feedback(self.streams.writer, clock)
         self.reader = StreamTableReader(tables, self.log, self.streams.progress, group=APP_ID, clock=clock)
         self.limiter = MemoryLimiter()
+        self.analysts = Analysts(self)
         self.front = build_front(self)
 
     def _build_streams(self) -> tuple[Streams, Catalogue]:
@@ -147,6 +151,7 @@ class Node:
             asyncio.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep"),
             asyncio.create_task(_every(MAINTAIN_SECONDS, self._maintain), name="index upkeep"),
         ]
+        self._tasks += self.analysts.start()
         self._waiting_for.remove("tables")
         log.info("ready", url=self.settings.public_url, videos=len(self.catalogue))
 
@@ -167,6 +172,7 @@ class Node:
             False when the streams did not end in time; what was answered is durable all the same.
         """
         self._waiting_for.append("stopping")
+        self.analysts.stop()
         await self.front.stop()
         for task in self._tasks:
             task.cancel()

@@ -28,6 +28,16 @@ def work_path(settings: Settings) -> Path:
     return settings.data_dir / "tmp" / "work"
 
 
+def lake_path(settings: Settings) -> Path:
+    """The analysts' Parquet files."""
+    return settings.data_dir / "lake"
+
+
+def audit_path(settings: Settings) -> Path:
+    """The append-only record of what analysts read."""
+    return settings.data_dir / "audit" / "analysts.jsonl"
+
+
 def changelog(table: str) -> str:
     """Name of a table's changelog topic.
 

@@ -177,6 +177,20 @@ class MethodNotAllowed(BadRequest):
     message = "This method is not allowed here."
 
 
+class InvalidSql(BadRequest):
+    """The text is not one SELECT over the lake's views, or cannot be run (Y10)."""
+
+    code = "INVALID_SQL"
+    message = "This is not a SELECT over the lake's views."
+
+
+class QueryTooLarge(BadRequest):
+    """The query needs more time or memory than a query may have; `details.limit` says which (Y10)."""
+
+    code = "QUERY_TOO_LARGE"
+    message = "The query needs more time or memory than a query may have."
+
+
 class RateLimitExceeded(BadRequest):
     """Too many requests; ``Retry-After`` says when to come back (X32)."""
 

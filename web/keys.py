@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from social.interactions import Interactions
     from social.videos import VideoService
     from social.views import Principal
+    from tables.analytics import AnalystTools
     from tables.reading import TableReader
     from tables.reducers.engagement import VideoEngagement
     from web.cards import CardCache
@@ -148,6 +149,7 @@ class Deps:
     intake: Intake
     feedback: FeedFeedback
     tables: TableReader
+    analysts: AnalystTools
     hub: Hub
     metrics: Metrics
     limiter: Limiter

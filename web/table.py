@@ -10,6 +10,7 @@ from tables import errors
 from web.api import (
     accounts,
     aliases,
+    analytics,
     description,
     engagement,
     fediverse,
@@ -240,8 +241,9 @@ ANALYSTS = (
     _table(path="/api/v1/tables/{name}", handler=tables.table, name="get_table", summary="One table.",
            response=reading.TableAnswer, errors=(errors.Missing,)),
     _table(path="/api/v1/tables/{name}/rows", handler=tables.rows, name="list_rows",
-           summary="Rows in key order.", query=reading.RowsQuery, response=reading.TableRows,
-           errors=(errors.Missing,)),
+           summary="Rows in key order; all of them as CSV, JSON lines or Arrow by Accept.",
+           query=reading.RowsQuery, response=reading.TableRows,
+           errors=(errors.Missing, errors.NotAcceptable)),
     _table(path="/api/v1/tables/{name}/rows/{key}", handler=tables.row, name="get_row", summary="One row.",
            response=reading.TableRowAnswer, errors=(errors.Missing,)),
 )  # fmt: skip
@@ -257,5 +259,6 @@ TABLE: tuple[Route, ...] = (
     *ALIASES,
     *LIVE,
     *ANALYSTS,
+    *analytics.ROUTES,
     *fediverse.ROUTES,
 )

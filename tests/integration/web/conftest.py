@@ -1,5 +1,6 @@
 """A whole front over real services: SQLite in a temporary folder, a file store, no network but loopback."""
 
+import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,7 +34,8 @@ from social.tokens import AccessTokens
 from social.videos import VideoService
 from social.views import Principal
 from streams.intake import EngagementIntake, WatchedVideo
-from tables.errors import CorruptedFile, InvalidFormat, Missing
+from tables.analytics import AnalystTools, Answer, Change, Letter, LetterFilter, Position, Who
+from tables.errors import CorruptedFile, InvalidFormat, InvalidSql, Missing
 from tables.reading import Freshness, Row, TableInfo
 from tables.records import Asset, MediaResult
 from tables.reducers.engagement import VideoEngagement
@@ -237,6 +239,104 @@ class Tables:
         return Row(key, {"views": state.views}) if state else None
 
 
+class Notes:
+    """Keeps what the audit is told."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Any, ...]] = []
+
+    async def note(self, who: Who, action: str, **facts: Any) -> None:
+        self.kept.append((who.name, action, facts))
+
+
+class Feed:
+    """A change feed of two changes behind the rows, which then stays open until it is closed."""
+
+    def __init__(self, engagement: dict[str, VideoEngagement]) -> None:
+        self.values = engagement
+        self.closed = False
+        self.left = 0
+
+    def check(self, name: str, since: Any) -> None:
+        if name != "video_engagement":
+            raise Missing
+
+    async def follow(self, name: str, since: Any, idle_seconds: float) -> Any:
+        try:
+            if since is None:
+                for key in sorted(self.values):
+                    yield Change("row", key, {"views": self.values[key].views}, 0, 4, 1.0)
+            start = (since or {}).get(0, 5)
+            for offset in range(start, 7):
+                yield Change("change", "z", None if offset == 6 else {"views": offset}, 0, offset, 2.0)
+            while not self.closed:
+                yield Position({0: 7}, 3.0)
+                await asyncio.sleep(idle_seconds)
+        finally:
+            self.left += 1
+
+
+class Questions:
+    """Answers every query the same, and keeps it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def query(self, who: Who, sql: str, form: str, limit: int, *, fresh: bool) -> Answer:
+        self.asked.append((who.role, sql, form, limit, fresh))
+        if sql == "bad":
+            raise InvalidSql("no")
+        body = {
+            "json": b'{"columns": ["a"], "types": ["BIGINT"], "rows": [[1]], '
+            b'"truncated": true, "elapsed_ms": 2}',
+            "csv": b"a\r\n1\r\n",
+            "arrow": b"arrow",
+        }[form]
+        return Answer(body, 1, True, 2.0)
+
+    async def datasets(self) -> list[dict[str, Any]]:
+        columns = [{"name": "video_id", "type": "VARCHAR", "description": "The video."}]
+        about = {"description": "Events.", "kind": "facts", "columns": columns, "rows": 3, "snapshot": None}
+        return [{"name": "events", "as_of": None, **about}]
+
+
+class Desk:
+    """One dead letter."""
+
+    def __init__(self) -> None:
+        self.decided: list[tuple[Any, ...]] = []
+        self.letter = Letter("a.b/0/1", "a.b", "key", "CODE", "why", "agent", 1.0, "open", "raw")
+
+    async def list(self, wanted: LetterFilter, limit: int, cursor: str | None) -> Any:
+        return ([self.letter] if wanted.state in {"", "open"} else []), None
+
+    async def show(self, letter_id: str) -> Letter:
+        if letter_id != self.letter.id:
+            raise Missing
+        return self.letter
+
+    async def replay(self, letter_ids: Any, by: str) -> int:
+        return await self._decide("replay", letter_ids, by)
+
+    async def drop(self, letter_ids: Any, by: str) -> int:
+        return await self._decide("drop", letter_ids, by)
+
+    async def _decide(self, what: str, letter_ids: Any, by: str) -> int:
+        for letter_id in letter_ids:
+            await self.show(letter_id)
+        self.decided.append((what, list(letter_ids), by))
+        return len(letter_ids)
+
+
+def analyst_tools(engagement: dict[str, VideoEngagement]) -> AnalystTools:
+    async def arrow(name: str, limit: int | None, after: str | None) -> bytes:
+        return b"arrow of " + name.encode()
+
+    return AnalystTools(
+        Feed(engagement), Questions(), Desk(), Notes(), arrow, personal=frozenset({"video_engagement"})
+    )
+
+
 class Wishes:
     """Keeps what viewers said about the feed."""
 
@@ -285,6 +385,7 @@ def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, A
         "intake": EngagementIntake(Log(), interactions, find_video, clock=clock),
         "feedback": Wishes(),
         "tables": Tables(engagement),
+        "analysts": analyst_tools(engagement),
     }
 
 

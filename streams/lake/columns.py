@@ -1,0 +1,187 @@
+"""The datasets of the lake and what their columns mean: the one list of both (Y10).
+
+Types are DuckDB's names. Columns are only ever added, at the end, with ``SCHEMA_VERSION`` raised: old files
+stay readable and give NULL.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+Kind = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMPTZ", "VARCHAR[]", "FLOAT[]"]
+COUNTERS = ("views", "viewers", "likes", "comments", "shares", "saves", "completes")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; every column may be NULL unless its help says otherwise."""
+
+    name: str
+    type: Kind
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset, which SQL sees as a view of that name.
+
+    Attributes:
+        name: of the view and of the folder.
+        source: topic for facts, table for snapshots.
+        facts: whether rows are facts by hour (else a snapshot of a table).
+        help: one line.
+        columns: in order.
+    """
+
+    name: str
+    source: str
+    facts: bool
+    help: str
+    columns: tuple[Column, ...]
+
+
+_PLACE = (
+    Column("source_partition", "BIGINT", "Partition of the record in the log."),
+    Column("source_offset", "BIGINT", "Offset in that partition; unique together, never NULL."),
+    Column("recorded_at", "TIMESTAMPTZ", "When the log took it."),
+)
+_VIEWER = "Who did it: a keyed pseudonym, the same everywhere in the lake; NULL for the owner's own acts."
+
+EVENTS = Dataset(
+    "events",
+    "events.engagement",
+    True,
+    "Every engagement event as it came, before duplicates are sorted out.",
+    (
+        Column("event_id", "VARCHAR", "Idempotency key of the event."),
+        Column("viewer", "VARCHAR", _VIEWER),
+        Column("video_id", "VARCHAR", "The video."),
+        Column("creator_id", "VARCHAR", "Its owner."),
+        Column("action", "VARCHAR", "watch_start, watch_25, ..., watch_complete, like, unlike, share, ..."),
+        Column("occurred_at", "TIMESTAMPTZ", "When it happened, by the client; files are partitioned by it."),
+        Column("watch_seconds", "DOUBLE", "Seconds watched so far in this view."),
+        Column("duration_seconds", "DOUBLE", "Length of the video."),
+        Column("fraction", "DOUBLE", "Share of the video that the event proves, 0..1; NULL unless watching."),
+        Column("bitrate", "VARCHAR", "Rendition played, as the client says."),
+        Column("device", "VARCHAR", "Device, as the client says."),
+        Column("own", "BOOLEAN", "Whether the owner did it; counts for nobody."),
+        Column("federated", "BOOLEAN", "Whether it came from another server."),
+        *_PLACE,
+    ),
+)
+DELTAS = Dataset(
+    "deltas",
+    "engagement.deltas",
+    True,
+    "What each event really changed, duplicates removed; sums of it are the counters.",
+    (
+        Column("video_id", "VARCHAR", "The video."),
+        Column("at", "TIMESTAMPTZ", "Event time; files are partitioned by it."),
+        *(Column(name, "BIGINT", f"Change of {name}.") for name in COUNTERS),
+        Column("completion", "DOUBLE", "Change of the sum over viewers of the best fraction reached."),
+        Column("watch_ms", "BIGINT", "Change of the watched time."),
+        Column("federated", "BOOLEAN", "Whether it came from another server."),
+        Column("origin_partition", "BIGINT", "Partition of the event behind it."),
+        Column("origin_offset", "BIGINT", "Offset of that event; repeated after a crash, so count it once."),
+        *_PLACE,
+    ),
+)
+_CARD = (
+    Column("video_id", "VARCHAR", "The video."),
+    Column("creator_id", "VARCHAR", "Its owner."),
+    Column("creator_username", "VARCHAR", "The owner's name."),
+    Column("title", "VARCHAR", "Title."),
+    Column("description", "VARCHAR", "Description."),
+    Column("tags", "VARCHAR[]", "Tags."),
+    Column("visibility", "VARCHAR", "PUBLIC, ..."),
+    Column("moderation_status", "VARCHAR", "What moderation decided."),
+    Column("created_at", "TIMESTAMPTZ", "When it was uploaded."),
+    Column("duration_seconds", "DOUBLE", "Length."),
+    Column("width", "BIGINT", "Pixels."),
+    Column("height", "BIGINT", "Pixels."),
+    Column("qualities", "VARCHAR[]", "Rungs."),
+    Column("model_version", "VARCHAR", "Encoder of the embedding; empty while there is none."),
+)
+CATALOGUE_CHANGES = Dataset(
+    "catalogue_changes",
+    "catalogue.changes",
+    True,
+    "Every change of a playable video's card; `deleted` when it went.",
+    (
+        *_CARD,
+        Column("at", "TIMESTAMPTZ", "When it changed; files are partitioned by it."),
+        Column("deleted", "BOOLEAN", "Whether the video went."),
+        *_PLACE,
+    ),
+)
+CATALOGUE = Dataset(
+    "catalogue",
+    "catalogue",
+    False,
+    "Every playable video with its embedding.",
+    (*_CARD, Column("embedding", "FLOAT[]", "512 numbers of unit length; NULL while there is none.")),
+)
+VIDEO_ENGAGEMENT = Dataset(
+    "video_engagement",
+    "video_engagement",
+    False,
+    "Counters of every video.",
+    (
+        Column("video_id", "VARCHAR", "The video."),
+        *(Column(name, "BIGINT", f"All {name}, local and federated.") for name in COUNTERS),
+        Column("watch_seconds", "DOUBLE", "Seconds watched, all views."),
+        Column("completion_rate", "DOUBLE", "Mean over viewers of the best fraction reached, 0..1."),
+        Column("decayed", "DOUBLE", "Weighted count with a half-life of six hours, as of decayed_at."),
+        Column("decayed_at", "TIMESTAMPTZ", "Time of `decayed`."),
+        Column("updated_at", "TIMESTAMPTZ", "Newest event counted."),
+        *(
+            Column(f"federated_{name}", "BIGINT", f"Of these from other servers: {name}.")
+            for name in COUNTERS
+        ),
+    ),
+)
+WATCH_HISTORY = Dataset(
+    "watch_history",
+    "watch_history",
+    False,
+    "One row per viewer and video, the newest 500 of each viewer.",
+    (
+        Column("viewer", "VARCHAR", "Keyed pseudonym, as in events."),
+        Column("video_id", "VARCHAR", "The video."),
+        Column("fraction", "DOUBLE", "Best fraction reached, 0..1."),
+        Column("watch_seconds", "DOUBLE", "Longest watch of the view counted last."),
+        Column("completed", "BOOLEAN", "Whether a view was watched to the end."),
+        Column("viewed_at", "TIMESTAMPTZ", "When that view was counted."),
+        Column("seen_at", "TIMESTAMPTZ", "Last event."),
+    ),
+)
+USER_PREFERENCE = Dataset(
+    "user_preference",
+    "user_preference",
+    False,
+    "Taste of every viewer, by pseudonym.",
+    (
+        Column("viewer", "VARCHAR", "Keyed pseudonym, as in events."),
+        Column("weight", "DOUBLE", "Sum of the decayed weights behind the vector."),
+        Column("updated_at", "TIMESTAMPTZ", "Last change."),
+        Column("model_version", "VARCHAR", "Encoder of the vector."),
+        Column("positives", "BIGINT", "Videos with a positive action, kept."),
+        Column("creators", "VARCHAR[]", "Creators with affinity."),
+        Column("tags", "VARCHAR[]", "Tags with weight."),
+        Column("vector", "FLOAT[]", "512 numbers, the decayed sum; NULL while there is none."),
+    ),
+)
+
+FACTS: tuple[Dataset, ...] = (EVENTS, DELTAS, CATALOGUE_CHANGES)
+SNAPSHOTS: tuple[Dataset, ...] = (VIDEO_ENGAGEMENT, WATCH_HISTORY, USER_PREFERENCE, CATALOGUE)
+DATASETS: tuple[Dataset, ...] = FACTS + SNAPSHOTS
+
+
+def dataset(name: str) -> Dataset:
+    """Return the dataset of that name; ``KeyError`` when there is none.
+
+    >>> dataset("events").source
+    'events.engagement'
+    """
+    return {item.name: item for item in DATASETS}[name]
