@@ -10,7 +10,7 @@ DATA   ?= $(or $(FREEWILL_DATA_DIR),./data)
 SERVICES_ENV := .services/env
 WITH_SERVICES := if [ -f $(SERVICES_ENV) ]; then set -a; . $(SERVICES_ENV); set +a; fi;
 
-.PHONY: help setup client run demo check lint types test test-slow bench services services-stop clean
+.PHONY: help setup client run demo check lint types test test-slow bench services services-stop kafka kafka-stop clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -60,6 +60,12 @@ test-slow: setup ## The tests that take long: every clip, every crash point
 
 bench: setup ## Measure, print each figure beside its target
 	@for bench in tests/bench/bench_*.py; do echo; $(BIN)/python $$bench || exit 1; done
+
+kafka: ## Start one Apache Kafka broker for tests and development, on loopback
+	@.ci/kafka start
+
+kafka-stop: ## Stop it
+	@.ci/kafka stop
 
 services: ## Start the real services that the tests use, on loopback
 	@.ci/services start

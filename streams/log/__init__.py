@@ -75,12 +75,16 @@ from streams.log.errors import (
     LogCorrupt,
     LogError,
     LogLocked,
+    LogUnreachable,
     LogWriteFailed,
+    PartitionLost,
     PartitionMismatch,
     RecoveryStalled,
     UnknownTopic,
 )
 from streams.log.lifecycle import raise_if_crashed, start_app, stop_app, wait_for_crash
+from streams.log.opening import broker_of, committer_for, open_log, register_transports
+from streams.log.ports import MessageLog
 from streams.log.records import Batch, Chunk, Headers, Record, TopicPartition
 from streams.log.settings import faust_settings
 from streams.log.slices import Poison, Received, Slice, received, record_topic, sliced_topic, work_on
@@ -98,10 +102,13 @@ __all__ = [
     "LogCorrupt",
     "LogError",
     "LogLocked",
+    "LogUnreachable",
     "LogWriteFailed",
     "LogWriter",
+    "MessageLog",
     "Outgoing",
     "PartitionInfo",
+    "PartitionLost",
     "PartitionMismatch",
     "Poison",
     "Received",
@@ -115,12 +122,16 @@ __all__ = [
     "TopicPartition",
     "TopicPolicy",
     "UnknownTopic",
+    "broker_of",
+    "committer_for",
     "declare_table",
     "faust_settings",
+    "open_log",
     "raise_if_crashed",
     "received",
     "record_topic",
     "register",
+    "register_transports",
     "sliced_topic",
     "start_app",
     "stop_app",

@@ -1,7 +1,7 @@
 """Slices out: what an agent did with a slice, as one durable step (DESIGN section 6, invariant 1)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -70,7 +70,7 @@ class SliceCommitter:
         changelog has it, and recovery brings the stores up.
         """
         batches = self._batches(outputs)
-        changes = [self._changelog(*write) for write in writes if write[2]]
+        changes = [changelog_batch(*write, self._log.clock()) for write in writes if write[2]]
         appends = [*batches.values(), *changes]
         if not appends:
             return
@@ -101,33 +101,40 @@ class SliceCommitter:
         self._crashes.add(crash)
 
     def _batches(self, outputs: Sequence[Outgoing]) -> dict[TopicPartition, Batch]:
-        batches: dict[TopicPartition, Batch] = {}
-        now = self._log.clock()
-        partition_of = self._log.partition_for
-        for item in outputs:
-            key = item.key.encode() if isinstance(item.key, str) else item.key
-            partition = item.partition if item.partition is not None else partition_of(item.topic, key)
-            place = (item.topic, partition)
-            batch = batches.get(place)
-            if batch is None:
-                batch = batches[place] = Batch(item.topic, partition, [], [], now)
-            if item.headers or batch.headers is not None:
-                if batch.headers is None:
-                    batch.headers = [()] * len(batch)
-                batch.headers.append(item.headers)
-            batch.keys.append(key)
-            batch.values.append(item.value)
-        return batches
+        return group_outputs(outputs, self._log.partition_for, self._log.clock())
 
-    def _changelog(self, table: StructTable, partition: int, values: Mapping[str, Any]) -> Batch:
-        encode = table.codec.encode
-        return Batch(
-            table.changelog_topic.get_topic_name(),
-            partition,
-            [key.encode() for key in values],
-            [None if value is None else encode(value) for value in values.values()],
-            self._log.clock(),
-        )
+
+def group_outputs(
+    outputs: Sequence[Outgoing], partition_of: Callable[[str, bytes | None], int], now: float
+) -> dict[TopicPartition, Batch]:
+    """Return outputs as one batch per partition, in order; ``partition_of`` places those without one."""
+    batches: dict[TopicPartition, Batch] = {}
+    for item in outputs:
+        key = item.key.encode() if isinstance(item.key, str) else item.key
+        partition = item.partition if item.partition is not None else partition_of(item.topic, key)
+        place = (item.topic, partition)
+        batch = batches.get(place)
+        if batch is None:
+            batch = batches[place] = Batch(item.topic, partition, [], [], now)
+        if item.headers or batch.headers is not None:
+            if batch.headers is None:
+                batch.headers = [()] * len(batch)
+            batch.headers.append(item.headers)
+        batch.keys.append(key)
+        batch.values.append(item.value)
+    return batches
+
+
+def changelog_batch(table: StructTable, partition: int, values: Mapping[str, Any], now: float) -> Batch:
+    """Return new values of a table partition as its changelog records."""
+    encode = table.codec.encode
+    return Batch(
+        table.changelog_topic.get_topic_name(),
+        partition,
+        [key.encode() for key in values],
+        [None if value is None else encode(value) for value in values.values()],
+        now,
+    )
 
 
 def apply_writes(

@@ -6,6 +6,8 @@
     ├── LogCorrupt            the file is damaged; nothing was dropped
     ├── LogWriteFailed        an append was rolled back; nothing of it is in the log
     ├── UnknownTopic          the topic was never declared
+    ├── LogUnreachable        Kafka does not answer
+    ├── PartitionLost         another worker took a partition while this one was writing to it
     ├── PartitionMismatch     declared with another partition count than at first creation
     └── RecoveryStalled       table recovery makes no progress and could not be repaired
 
@@ -31,6 +33,14 @@ class LogCorrupt(LogError):
 
 class LogWriteFailed(LogError):
     """An append failed and was rolled back as a whole."""
+
+
+class LogUnreachable(LogError):
+    """Kafka does not answer, or answers with an error."""
+
+
+class PartitionLost(LogError):
+    """A rebalance gave a partition to another worker while a slice of it was still at work here."""
 
 
 class UnknownTopic(LogError):

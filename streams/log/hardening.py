@@ -30,6 +30,8 @@ from streams.log.slices import RecordSchema, SliceSchema
 IDLE_SECONDS: Final = 1.0
 #: How soon a full agent buffer is looked at again; a drop of its pressure wakes the fetcher earlier.
 FULL_SECONDS: Final = 0.02
+#: Most records of one slice: a few ms of decoding.
+SLICE_RECORDS: Final = 4096
 #: Events handed out before other coroutines get the loop: about 1 ms.
 QUANTUM: Final = 50
 #: How long a stop waits for events of record topics: they are redelivered, so there is no need to.
@@ -98,10 +100,14 @@ class HardenedConsumer:
         fetched = await self._getmany(active, timeout)  # type: ignore[attr-defined]
         generation = self.app.consumer_generation_id
         for tp, records in fetched.items():
-            if len(records) and self._epoch[tp] == epochs.get(tp, 0):  # else sought meanwhile
+            if len(records) and not self._is_stale(tp, epochs.get(tp, 0)):
                 self._backlog[tp] = self._unpack(tp, records, generation)
         if fetched:
             await self._deliver_backlog()
+
+    def _is_stale(self, tp: TP, epoch: int) -> bool:
+        """Tell whether a position was moved since its fetch began."""
+        return self._epoch[tp] != epoch
 
     def _fetchable(self) -> set[TP]:
         active: set[TP] = self._get_active_partitions()  # type: ignore[attr-defined]
@@ -114,7 +120,10 @@ class HardenedConsumer:
 
     def _unpack(self, tp: TP, records: Any, generation: int) -> deque[tuple[int, Any]]:
         if self._is_sliced(tp.topic):
-            return deque([_slice_message(tp, _as_chunk(tp, records), generation)])
+            chunk = _as_chunk(tp, records)
+            cuts = range(0, len(chunk), SLICE_RECORDS)
+            parts = [chunk.cut(at, at + SLICE_RECORDS) for at in cuts] if len(cuts) > 1 else [chunk]
+            return deque(_slice_message(tp, part, generation) for part in parts)
         if isinstance(records, Chunk):
             return deque(_record_messages(tp, records, generation))
         return deque((record.offset, self._to_message(tp, record)) for record in records)  # type: ignore[attr-defined]
@@ -188,9 +197,13 @@ class HardenedConsumer:
 
     async def perform_seek(self) -> None:
         """Go back to the committed positions, forgetting what was fetched before."""
-        for tp in self.assignment() - self._paused_partitions:  # type: ignore[attr-defined]
+        for tp in self._to_seek():
             self.forget(tp)
         await super().perform_seek()  # type: ignore[misc]
+
+    def _to_seek(self) -> set[TP]:
+        """Return the partitions that go back to their committed positions."""
+        return set(self.assignment() - self._paused_partitions)  # type: ignore[attr-defined]
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what was revoked."""

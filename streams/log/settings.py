@@ -7,6 +7,9 @@ from streams.log.recovery import PromptTableManager
 
 #: A record topic's agent never waits for Faust's buffer, and recovery has room for two fetches.
 STREAM_BUFFER: Final = 16_384
+#: How long Kafka waits for a silent worker before others take its partitions. Heartbeats come from a
+#: thread, so a busy loop is not silence.
+SESSION_SECONDS: Final = 10.0
 
 
 def faust_settings(
@@ -16,12 +19,16 @@ def faust_settings(
     broker: str = "embedded://",
     store: str = "memory://",
     commit_seconds: float = 0.5,
+    instance_id: str | None = None,
 ) -> dict[str, Any]:
     """Return the keyword arguments of ``faust.App`` besides its id.
 
     ``data_dir`` holds table stores. ``store`` is ``memory://`` or ``rocksdb://``. Faust's web is off: it
     publishes every table without authentication, and the front is ours. No leader, no windows, no
     exactly_once, no standbys.
+
+    ``instance_id`` names this worker for Kafka: one that comes back under its name within the session gets
+    its partitions again at once, without a rebalance. No two that run may share it.
     """
     return {
         "broker": broker,
@@ -37,6 +44,10 @@ def faust_settings(
         "broker_commit_interval": commit_seconds,
         "broker_commit_every": 1_000_000,
         "broker_max_poll_interval": 300.0,
+        "broker_session_timeout": SESSION_SECONDS,
+        "broker_heartbeat_interval": SESSION_SECONDS / 4,
+        "consumer_group_instance_id": instance_id,
+        "consumer_auto_offset_reset": "earliest",
         "web_enabled": False,
         "web_tables_enabled": False,
         "web_router_enabled": False,

@@ -122,6 +122,9 @@ class EmbeddedLog:
 
     # -- topics
 
+    async def connect(self) -> None:
+        """Do nothing: ``open`` did it all."""
+
     async def declare(self, topic: str, partitions: int, policy: TopicPolicy | None = None) -> None:
         """Create a topic, or check that it is the one that exists.
 
@@ -267,6 +270,10 @@ class EmbeddedLog:
             await self.commit_offsets(group, missing)
 
     # -- reading
+
+    def positions_at(self) -> float:
+        """Return the time up to which positions are known: now."""
+        return self.clock()
 
     def earliest(self, topic: str, partition: int) -> int:
         """Return the first offset that may still be there."""

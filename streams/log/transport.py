@@ -8,6 +8,7 @@ from faust.transport import base
 from faust.transport.drivers import TRANSPORTS
 
 from streams.log.consumer import Consumer
+from streams.log.ports import MessageLog
 from streams.log.producer import Producer
 from streams.log.store import EmbeddedLog
 
@@ -19,9 +20,9 @@ def register() -> None:
     TRANSPORTS.aliases[SCHEME] = "streams.log.transport:Transport"
 
 
-def use_log(app: Any, log: EmbeddedLog) -> None:
+def use_log(app: Any, log: MessageLog) -> None:
     """Give an app the log to run on; whoever opened it closes it after the app stopped."""
-    app.embedded_log = log
+    app.message_log = log
 
 
 class Transport(base.Transport):  # type: ignore[misc]
@@ -40,7 +41,7 @@ class Transport(base.Transport):  # type: ignore[misc]
     @property
     def log(self) -> EmbeddedLog:
         """The log; opened on first use when it was not given."""
-        given: EmbeddedLog | None = getattr(self.app, "embedded_log", None)
+        given: EmbeddedLog | None = getattr(self.app, "message_log", None)
         if given is not None:
             return given
         if self._own is None:
@@ -48,7 +49,7 @@ class Transport(base.Transport):  # type: ignore[misc]
             if not path:
                 raise ValueError("no log: call use_log(app, log), or name a file as embedded:///path/to/file")
             self._own = EmbeddedLog.open(Path(path))
-            self.app.embedded_log = self._own
+            self.app.message_log = self._own
         return self._own
 
     async def close(self) -> None:

@@ -1,10 +1,12 @@
 """The harness under the contract tests: one transport, started, stopped and looked into.
 
-A second transport is put under the same tests by another ``Harness`` in ``HARNESSES``.
+Every test runs on each transport in ``HARNESSES``; those on Kafka need a broker (``make kafka``).
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +20,15 @@ from streams.log import (
     Outgoing,
     Record,
     SliceCommitter,
+    committer_for,
     faust_settings,
     register,
+    register_transports,
     start_app,
     stop_app,
     use_log,
 )
+from streams.log.kafka import KafkaLog
 
 PARTITIONS = 4
 GROUP = "contract"
@@ -72,9 +77,20 @@ class Harness(Protocol):
     def stores(self) -> Path:
         """Return the folder of local table stores."""
 
+    async def lose(self) -> None:
+        """Lose every topic, as when a log is replaced by an empty one."""
+
+    def disturb(self, consumer: Any, seek: Callable[[], Awaitable[None]]) -> None:
+        """Have ``seek`` called while each of the next fetches is on its way."""
+
+    compacts: bool
+    """Whether compaction can be asked for."""
+
 
 class EmbeddedHarness:
     """The embedded log. The file is closed between workers, as after a clean stop."""
+
+    compacts = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -125,13 +141,123 @@ class EmbeddedHarness:
     def stores(self) -> Path:
         return self.folder / "faust"
 
+    async def lose(self) -> None:
+        for path in self.folder.glob("log.db*"):
+            path.unlink()
 
-HARNESSES = {"embedded": EmbeddedHarness}
+    def disturb(self, consumer: Any, seek: Callable[[], Awaitable[None]]) -> None:
+        read = consumer.embedded.read_many
+
+        async def disturbed(offsets: Any, limit: int) -> Any:
+            found = await read(offsets, limit)
+            await seek()
+            return found
+
+        consumer.embedded.read_many = disturbed
 
 
-@pytest.fixture(params=sorted(HARNESSES))
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
-    return HARNESSES[request.param](tmp_path)
+class KafkaHarness:
+    """A real broker."""
+
+    compacts = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        register_transports()
+
+    @contextlib.asynccontextmanager
+    async def _log(self) -> AsyncIterator[KafkaLog]:
+        log = KafkaLog.open(os.environ["FREEWILL_TEST_KAFKA"], group=GROUP)
+        await log.connect()
+        try:
+            yield log
+        finally:
+            await log.close()
+
+    @contextlib.asynccontextmanager
+    async def node(
+        self, declare: Callable[[Any, LogWriter], None], store: str = "memory://", name: str | None = None
+    ) -> AsyncIterator[Node]:
+        async with self._log() as log:
+            settings = faust_settings(
+                data_dir=self.stores(),
+                partitions=PARTITIONS,
+                broker=log.url,
+                store=store,
+                commit_seconds=0.05,
+                instance_id=name,
+            )
+            settings |= {"broker_session_timeout": 4.0, "broker_heartbeat_interval": 0.5}
+            app = faust.App(GROUP, **settings)
+            use_log(app, log)
+            writer = committer_for(app, log)
+            declare(app, writer)
+            node = Node(app, writer)
+            try:
+                await start_app(app)
+                yield node
+            finally:
+                if not app._stopped.is_set():
+                    await node.stop()
+
+    async def records(self, topic: str, partition: int) -> Sequence[Record]:
+        found: list[Record] = []
+        async with self._log() as log:
+            while chunk := await log.read(topic, partition, found[-1].offset + 1 if found else 0, 1_000_000):
+                found += list(chunk)
+        return found
+
+    async def committed(self, topic: str) -> list[int]:
+        async with self._log() as log:
+            return [log.committed(GROUP, topic, n) or 0 for n in range(log.partitions(topic) or 0)]
+
+    async def ends(self, topic: str) -> list[int]:
+        async with self._log() as log:
+            return [log.highwater(topic, n) for n in range(log.partitions(topic) or 0)]
+
+    def stores(self) -> Path:
+        return self.folder / "faust"
+
+    async def lose(self) -> None:
+        async with self._log() as log:
+            ours = [name for name in log.topics() if name in TOPICS or name.startswith(f"{GROUP}-")]
+            if ours:
+                await log.admin.delete_topics(ours)
+
+    def disturb(self, consumer: Any, seek: Callable[[], Awaitable[None]]) -> None:
+        fetch = consumer._thread.getmany
+        turns = 0
+
+        async def disturbed(active: Any, timeout: float) -> Any:
+            nonlocal turns
+            turns += 1
+            if turns % 2:  # before the answer is there, and after it
+                seeking = asyncio.ensure_future(seek())
+                found = await fetch(active, timeout)
+                await seeking
+                return found
+            found = await fetch(active, timeout)
+            await seek()
+            return found
+
+        consumer._thread.getmany = disturbed
+
+
+#: The topics that these tests declare, besides the changelogs of their group.
+TOPICS = {"events", "changes", "slow", "quick", "jobs", "plain"}
+HARNESSES = {"embedded": EmbeddedHarness, "kafka": KafkaHarness}
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.services)])
+async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
+    if request.param == "kafka" and not os.environ.get("FREEWILL_TEST_KAFKA"):
+        if os.environ.get("CI"):
+            pytest.fail("FREEWILL_TEST_KAFKA is missing: CI runs the tests on Kafka too")
+        pytest.skip("no Kafka (set FREEWILL_TEST_KAFKA; `make services` or `make kafka` starts one)")
+    made = HARNESSES[request.param](tmp_path)
+    if request.param == "kafka":
+        await made.lose()
+    return made
 
 
 def outgoing(topic: str, who: str, n: int, **options: Any) -> Outgoing:

@@ -315,8 +315,7 @@ async def test_store_is_rebuilt_when_it_is_ahead_of_the_log_or_of_another_log(ha
     async with harness.node(first, "rocksdb://") as node:
         await node.writer.publish([made("events", f"u{n}", n) for n in range(50)])
         await until(lambda: first.seen == 50)
-    for path in Path(harness.folder).glob("log.db*"):
-        path.unlink()
+    await harness.lose()
     async with harness.node(second, "rocksdb://") as node:
         assert second.rows() == {}
         await node.writer.publish([made("events", "u1", 1)])
@@ -360,7 +359,7 @@ WORKER = """
     conftest, tables = load("conftest"), load("test_transport_tables")
     async def main():
         counting = tables.Counting()
-        async with conftest.EmbeddedHarness(Path({folder!r})).node(counting, {store!r}) as node:
+        async with conftest.{harness}(Path({folder!r})).node(counting, {store!r}) as node:
             start = int({start!r})
             for n in range(start, start + 100_000, 50):
                 events = [tables.made("events", f"u{{m % 97}}", m) for m in range(n, n + 50)]
@@ -380,6 +379,7 @@ async def test_counts_are_exact_when_the_worker_is_killed_again_and_again(
     for round_ in range(3):
         code = textwrap.dedent(WORKER).format(
             here=str(here),
+            harness=type(harness).__name__,
             root=str(here.parent.parent),
             folder=str(tmp_path),
             store=store,
@@ -413,6 +413,8 @@ async def test_counts_are_exact_when_the_worker_is_killed_again_and_again(
 
 
 async def test_changelog_shrinks_and_the_table_stays_equal_when_compacted(harness: Any) -> None:
+    if not harness.compacts:
+        pytest.skip("a broker compacts in its own time")
     first, second = Counting(), Counting()
     async with harness.node(first) as node:
         for n in range(300):

@@ -1,0 +1,300 @@
+"""One Kafka cluster as a message log: topics, positions, reads and acknowledged writes."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeVar
+
+from aiokafka import (  # type: ignore[import-untyped]
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+)
+from aiokafka import (
+    TopicPartition as KafkaPartition,
+)
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+
+from streams.log.errors import LogClosed, LogUnreachable, UnknownTopic
+from streams.log.kafka import topics as declared
+from streams.log.kafka.sending import BATCH_BYTES, send_batches
+from streams.log.partitioner import partition_for
+from streams.log.records import Batch, Chunk, TopicPartition
+from streams.log.topics import PartitionInfo, TopicInfo, TopicPolicy
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SCHEME: Final = "kafka://"
+#: Pause between looks at where partitions and groups stand: the age of a freshness at most.
+REFRESH_SECONDS: Final = 1.0
+CONNECT_SECONDS: Final = 20.0
+READ_SECONDS: Final = 10.0
+
+
+class KafkaLog:
+    """A ``MessageLog`` on Kafka, for one event loop; clients of its own, apart from Faust's."""
+
+    def __init__(self, servers: list[str], group: str, clock: Callable[[], float]) -> None:
+        self.servers = servers
+        self.group = group
+        self.clock = clock
+        self.identity = ""
+        self._counts: dict[str, int] = {}
+        self._starts: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._watched: set[str] = set()
+        self._known_at = 0.0
+        self._brokers = 1
+        self._reading = asyncio.Lock()
+        self._clients: list[Any] = []
+        self._refreshing: asyncio.Task[None] | None = None
+
+    @classmethod
+    def open(cls, url: str, *, group: str, clock: Callable[[], float] = time.time) -> "KafkaLog":
+        """Return the log of ``kafka://host:port[,host:port]``; ``connect`` connects.
+
+        ``group`` is the consumer group whose positions ``committed`` knows.
+        """
+        names = url.removeprefix(SCHEME).strip("/").replace(";", ",").split(",")
+        return cls([name if ":" in name else f"{name}:9092" for name in names if name], group, clock)
+
+    @property
+    def url(self) -> str:
+        """The brokers as Faust's setting."""
+        return SCHEME + ";".join(self.servers)
+
+    async def connect(self) -> None:
+        """Connect, and learn topics and positions.
+
+        Raises:
+            LogUnreachable: no broker answers.
+        """
+        servers: Any = self.servers
+        self.admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=servers,
+            acks="all",
+            # a request that is repeated is taken once: a slow broker cannot put an old changelog record
+            # behind a newer one
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=declared.MAX_RECORD_BYTES,
+        )
+        self._reader = AIOKafkaConsumer(
+            bootstrap_servers=servers,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+        )
+        self._clients = [self.admin, self.producer, self._reader]
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                for client in self._clients:
+                    await client.start()
+                cluster = await self.admin.describe_cluster()
+                self.identity, self._brokers = cluster["cluster_id"], len(cluster["brokers"])
+                await self.learn_topics()
+                await self.refresh(self._counts)
+        except (KafkaError, TimeoutError, OSError) as exc:
+            await self.close()
+            raise LogUnreachable(f"no Kafka at {', '.join(self.servers)}: {exc}") from exc
+        self._refreshing = asyncio.create_task(self._keep_fresh(), name="kafka positions")
+
+    async def close(self) -> None:
+        """Close every client; what was acknowledged stays."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+            self._refreshing = None
+        clients, self._clients = self._clients, []
+        for client in clients:
+            with contextlib.suppress(KafkaError, OSError):
+                await (client.close() if client is self.admin else client.stop())
+
+    async def _asked(self, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except (KafkaError, OSError) as exc:
+            raise LogUnreachable(f"Kafka at {', '.join(self.servers)}: {exc!r}") from exc
+
+    # -- topics
+
+    async def learn_topics(self, names: Iterable[str] | None = None) -> None:
+        """Ask which topics there are."""
+        counts = await self._asked(declared.partition_counts(self.admin, names))
+        self._counts.update({name: count for name, count in counts.items() if count})
+
+    async def declare(self, topic: str, partitions: int, policy: TopicPolicy | None = None) -> None:
+        """Create a topic, or check that it has this many partitions.
+
+        Raises:
+            PartitionMismatch: it exists with another partition count, which is fixed for life.
+            LogUnreachable: Kafka does not answer.
+        """
+        made = declared.declare(self.admin, topic, partitions, policy, self._brokers)
+        self._counts[topic] = await self._asked(made)
+        if (topic, 0) not in self._ends:
+            await self.refresh([topic])
+
+    def topics(self) -> list[str]:
+        """Return the names of all topics, sorted."""
+        return sorted(self._counts)
+
+    def partitions(self, topic: str) -> int | None:
+        """Return how many partitions a topic has, None when it is unknown."""
+        return self._counts.get(topic)
+
+    def partition_for(self, topic: str, key: bytes | None) -> int:
+        """Return the partition of a key. Raises UnknownTopic."""
+        if topic not in self._counts:
+            raise UnknownTopic(topic)
+        return partition_for(key, self._counts[topic])
+
+    # -- positions
+
+    async def refresh(self, topics: Iterable[str]) -> None:
+        """Ask where these topics and the group stand."""
+        asked_at = self.clock()
+        places = [KafkaPartition(name, n) for name in topics for n in range(self._counts.get(name, 0))]
+        if places:
+            self._starts.update(await self._asked(self._reader.beginning_offsets(places)))
+            self._ends.update(await self._asked(self._reader.end_offsets(places)))
+        # a group that never committed has no coordinator yet
+        with contextlib.suppress(KafkaError):
+            offsets = await self.admin.list_consumer_group_offsets(self.group)
+            self._committed.update({place: found.offset for place, found in offsets.items()})
+        self._known_at = asked_at
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh(list(self._watched))
+            except Exception as exc:
+                logger.warning("positions stay as of %.0f: %s", self._known_at, exc)
+
+    def positions_at(self) -> float:
+        """Return the time up to which positions are known."""
+        return self._known_at
+
+    def earliest(self, topic: str, partition: int) -> int:
+        """Return the first offset that may still be there."""
+        return self._position(self._starts, topic, partition)
+
+    def highwater(self, topic: str, partition: int) -> int:
+        """Return the offset that the next record will get, as last asked."""
+        return self._position(self._ends, topic, partition)
+
+    def _position(self, known: dict[TopicPartition, int], topic: str, partition: int) -> int:
+        if topic not in self._counts:
+            raise UnknownTopic(topic)
+        self._watched.add(topic)
+        return known.get((topic, partition), 0)
+
+    def committed(self, group: str, topic: str, partition: int) -> int | None:
+        """Return the next offset that the group will read, None when it never committed."""
+        return self._committed.get((topic, partition)) if group == self.group else None
+
+    # -- reading
+
+    async def read(self, topic: str, partition: int, offset: int, max_records: int = 1000) -> Chunk:
+        """Return records at or after ``offset``: none when the end is reached.
+
+        Raises:
+            UnknownTopic: no such topic.
+            LogUnreachable: Kafka does not answer.
+        """
+        if topic not in self._counts:
+            raise UnknownTopic(topic)
+        place = KafkaPartition(topic, partition)
+        async with self._reading:
+            start = (await self._asked(self._reader.beginning_offsets([place])))[place]
+            end = (await self._asked(self._reader.end_offsets([place])))[place]
+            rows = await self._asked(self._fetch(place, max(offset, start), end, max_records))
+        headers = [tuple(row.headers) for row in rows]
+        return Chunk(
+            topic,
+            partition,
+            [row.offset for row in rows],
+            [row.key for row in rows],
+            [row.value for row in rows],
+            [row.timestamp / 1000.0 for row in rows],
+            headers if any(headers) else None,
+        )
+
+    async def _fetch(self, place: KafkaPartition, offset: int, end: int, limit: int) -> list[Any]:
+        rows: list[Any] = []
+        if offset >= end:
+            return rows
+        self._reader.assign([place])
+        self._reader.seek(place, offset)
+        deadline = time.monotonic() + READ_SECONDS
+        try:
+            while not rows and await self._reader.position(place) < end:
+                found = await self._reader.getmany(place, timeout_ms=200, max_records=limit)
+                rows = found.get(place, rows)
+                if not rows and time.monotonic() > deadline:
+                    raise LogUnreachable(f"Kafka gives no records of {place} from {offset} on")
+        finally:
+            self._reader.unsubscribe()  # else it goes on fetching ahead
+        return rows
+
+    async def describe(self) -> list[TopicInfo]:
+        """Return every topic; records are counted by offsets, sizes are not known."""
+        await self.learn_topics()
+        await self.refresh(self._counts)
+        names = self.topics()
+        config = await self._asked(declared.configuration(self.admin, names))
+        return [
+            TopicInfo(
+                name=name,
+                policy=declared.policy_from(config.get(name, {})),
+                partitions=[self._partition(name, number) for number in range(self._counts[name])],
+            )
+            for name in names
+        ]
+
+    def _partition(self, topic: str, number: int) -> PartitionInfo:
+        place = (topic, number)
+        start, end = self._starts.get(place, 0), self._ends.get(place, 0)
+        committed = self._committed.get(place)
+        return PartitionInfo(
+            number=number,
+            start=start,
+            end=end,
+            records=end - start,
+            size_bytes=0,
+            committed={} if committed is None else {self.group: committed},
+        )
+
+    # -- writing
+
+    async def known(self, topics: Iterable[str]) -> None:
+        """Make sure that topics exist.
+
+        Raises:
+            UnknownTopic: one was never declared.
+        """
+        unknown = {topic for topic in topics if topic not in self._counts}
+        if unknown:
+            await self.learn_topics(unknown)
+        for topic in unknown:
+            if topic not in self._counts:
+                raise UnknownTopic(topic)
+
+    async def append(self, batches: Iterable[Batch]) -> list[int]:
+        """Append batches of known topics; returns the offset of each one's last record, acknowledged by all.
+
+        Raises:
+            LogWriteFailed: Kafka refused, or took too long; some records may be there.
+            LogClosed: after ``close``.
+        """
+        if not self._clients:
+            raise LogClosed("the connection to Kafka is closed")
+        return await send_batches(self.producer, list(batches))

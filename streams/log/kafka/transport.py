@@ -1,0 +1,215 @@
+"""The ``kafka://`` transport: Faust's aiokafka driver, hardened.
+
+The driver keeps aiokafka's consumer in a thread with a loop of its own, so that a busy main loop cannot
+miss a heartbeat. What was fetched and where the consumer was sent can therefore cross on their way: every
+fetch carries how many moves of each partition its thread had made, and counts only when it had made all.
+"""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
+
+from faust.transport.drivers import TRANSPORTS
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.log.hardening import HardenedConsumer, HardenedProducer
+from streams.log.kafka.log import KafkaLog
+from streams.log.recovery import check_stores
+from streams.log.topics import policy_of
+
+SCHEME: Final = "kafka"
+#: A fetch that is stale by one of these is dropped: the worker's generation, moves made of the partition.
+Stamp = tuple[int, int]
+
+
+def register() -> None:
+    """Put this transport in the place of Faust's for ``kafka://``. Idempotent."""
+    TRANSPORTS.aliases[SCHEME] = "streams.log.kafka.transport:Transport"
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """aiokafka's consumer in its thread, counting its moves."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.moved: Counter[TP] = Counter()
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        conf = self.app.conf
+        if conf.consumer_group_instance_id:
+            conf.consumer_group_instance_id = f"{conf.consumer_group_instance_id}-{_shape(self.app)}"
+        return super()._create_worker_consumer(transport)
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        self.moved.update(partitions.keys())  # in one loop step with the moves that follow
+        await super()._seek_wait(consumer, partitions)
+
+    async def seek_sources(self, partitions: list[TP]) -> dict[TP, int | None]:
+        """Go to the committed positions of partitions, to the start where there is none."""
+        return cast(dict[TP, int | None], await self.call_thread(self._seek_sources, partitions))
+
+    async def _seek_sources(self, partitions: list[TP]) -> dict[TP, int | None]:
+        consumer = self._ensure_consumer()
+        places = [driver.ensure_aiokafka_TP(tp) for tp in partitions]
+        found = await asyncio.gather(*(consumer.committed(place) for place in places))
+        starts = await consumer.beginning_offsets(places) if places else {}
+        self.moved.update(partitions)
+        for place, offset in zip(places, found, strict=True):
+            consumer.seek(place, offset if offset is not None else starts[place])
+        return dict(zip(partitions, found, strict=True))
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[TP, tuple[Stamp, Any]]:
+        fetched = await super()._fetch_records(*args, **kwargs)
+        generation = self.app.consumer_generation_id
+        return {
+            TP(*place): ((generation, self.moved[TP(*place)]), records) for place, records in fetched.items()
+        }
+
+
+class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer on Kafka, for the log given by ``use_log``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kafka: KafkaLog = self.transport.log
+        self._asked: Counter[TP] = Counter()
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def create_topic(
+        self,
+        topic: str,
+        partitions: int,
+        replication: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        retention: float | None = None,
+        compacting: bool | None = None,
+        **_: Any,
+    ) -> None:
+        """Declare a topic; raises PartitionMismatch."""
+        await self.kafka.declare(topic, partitions, policy_of(config, retention, compacting))
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Declare every topic, then join the group.
+
+        A topic that is missing when a worker joins is never assigned (research/faust.md 2.5).
+        """
+        for topic in list(self.app.topics):
+            await topic.maybe_declare()
+        await super().subscribe(topics)
+
+    async def _getmany(
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - Faust's signature
+    ) -> dict[TP, Any]:
+        fetched = await super()._getmany(active_partitions, timeout)
+        generation = self.app.consumer_generation_id
+        return {
+            tp: records for tp, (stamp, records) in fetched.items() if stamp == (generation, self._asked[tp])
+        }
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Move positions."""
+        self._asked.update(partitions.keys())
+        await super().seek_wait(partitions)
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        await self.seek_wait({partition: offset})
+
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        """Go to the committed positions of the sources that are not paused.
+
+        Faust's driver stays where it is when nothing was committed, which skips what was fetched.
+        """
+        sources: list[TP] = sorted(self._to_seek())
+        self._asked.update(sources)
+        return await cast(ConsumerThread, self._thread).seek_sources(sources)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Check local stores against the log before recovery trusts them."""
+        changelogs = {tp for tp in assigned if tp.topic in self.app.tables.changelog_topics}
+        ends = await self.highwaters(*changelogs) if changelogs else {}
+        check_stores(self.app, changelogs, lambda tp: ends[tp], self.kafka.identity)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+
+class Consumer(HardenedConsumer, KafkaConsumer):
+    """Reads Kafka, hardened."""
+
+    def _is_stale(self, tp: TP, epoch: int) -> bool:
+        return False  # seen by the stamps, which know what happened in the thread
+
+    def _to_seek(self) -> set[TP]:
+        # changelogs of standbys go on while the sources are sought
+        waiting = self.assignment() - self._paused_partitions
+        return {tp for tp in waiting if tp.topic not in self.app.tables.changelog_topics}
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Commit what is done before Faust forgets it, then let go."""
+        await self.commit()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Begin anew with what is assigned: all of it is sought before it is read."""
+        for tp in {*self._backlog, *self._flight}:
+            self.forget(tp)
+        await super().on_partitions_assigned(assigned, generation_id)
+
+
+class KafkaProducer(driver.Producer):  # type: ignore[misc]
+    """Faust's producer on Kafka: tables written event by event, and topics' own ``send``."""
+
+    def _settings_extra(self) -> dict[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+    async def create_topic(
+        self,
+        topic: str,
+        partitions: int,
+        replication: int,
+        *,
+        config: Mapping[str, Any] | None = None,
+        retention: float | None = None,
+        compacting: bool | None = None,
+        **_: Any,
+    ) -> None:
+        """Declare a topic; raises PartitionMismatch."""
+        await self.transport.log.declare(topic, partitions, policy_of(config, retention, compacting))
+
+
+class Producer(HardenedProducer, KafkaProducer):
+    """Writes Kafka, hardened."""
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's Kafka transport over the log given by ``use_log``."""
+
+    Consumer = Consumer
+    Producer = Producer
+
+    @property
+    def log(self) -> KafkaLog:
+        """The log that was given."""
+        given = getattr(self.app, "message_log", None)
+        if not isinstance(given, KafkaLog):
+            raise TypeError("no Kafka log: call use_log(app, log) before the app starts")
+        return given
+
+
+def _shape(app: Any) -> str:
+    """Return a digest of what an app consumes and keeps.
+
+    Kafka gives a worker that comes back under its name what it had, whatever it subscribes to by now. So a
+    worker whose topics, tables or partitions changed comes under another name and the group is balanced.
+    """
+    consumed = {
+        (name, agent.channel.partitions) for agent in app.agents.values() for name in agent.channel.topics
+    }
+    kept = {(table.name, table.partitions) for table in app.tables.values()}
+    return hashlib.sha256(repr((sorted(consumed), sorted(kept))).encode()).hexdigest()[:8]
