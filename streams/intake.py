@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from streams.log import EmbeddedLog
+from streams.log import MessageLog
 from streams.log.commit import LogWriter, Outgoing
 from streams.log.errors import LogError
 from streams.topics import ENGAGEMENT_EVENTS
@@ -29,6 +29,9 @@ MAX_FUTURE_SECONDS = 300.0
 """How far ahead a client's clock may be."""
 MAX_AGE_SECONDS = 30 * 86400.0
 MAX_WATCH_SECONDS = 86400.0
+ENVELOPE_EVENTS = 100
+"""Events of one user in one record: one offset, one history, one delta per video for all of them. More
+would save little and make records large."""
 TAIL_RECORDS = 5000
 REMEMBERED_IDS = 200_000
 """Event ids kept to tell a known event from a new one; counting does not depend on it."""
@@ -95,7 +98,7 @@ class RecentIds:
             self._ids.popitem(last=False)
 
 
-async def remember_tail(log: EmbeddedLog, recent: RecentIds) -> None:
+async def remember_tail(log: MessageLog, recent: RecentIds) -> None:
     """Fill the known ids from the newest records of the topic, so that a restart forgets none of them."""
     partitions = log.partitions(ENGAGEMENT_EVENTS.name) or 0
     share = REMEMBERED_IDS // max(1, partitions)
@@ -113,6 +116,7 @@ class _Named(msgspec.Struct):
 
     event_id: str
     user_id: str
+    more: tuple["_Named", ...] = ()
 
 
 _decode_named = msgspec.json.Decoder(_Named).decode
@@ -120,8 +124,9 @@ _decode_named = msgspec.json.Decoder(_Named).decode
 
 def _remember(value: bytes | None, recent: RecentIds) -> None:
     with contextlib.suppress(msgspec.DecodeError):  # what is poison is no known event
-        event = _decode_named(value or b"")
-        recent.add(RecentIds.mark(event.user_id, event.event_id))
+        record = _decode_named(value or b"")
+        for event in (record, *record.more):
+            recent.add(RecentIds.mark(event.user_id, event.event_id))
 
 
 class EngagementIntake:
@@ -202,7 +207,7 @@ class EngagementIntake:
         if streamed:
             try:
                 await self._writer.publish(
-                    [Outgoing(ENGAGEMENT_EVENTS.name, event.user_id, _encode(event)) for event in streamed]
+                    [Outgoing(ENGAGEMENT_EVENTS.name, user_id, _encode(e)) for e in envelopes(streamed)]
                 )
             except LogError as error:
                 raise PublishFailure(retry_after_seconds=1.0) from error
@@ -213,6 +218,15 @@ class EngagementIntake:
         result.accepted += len(fresh)
         for mark in fresh:
             self._recent.add(mark)
+
+
+def envelopes(events: Sequence[EngagementEvent]) -> list[EngagementEvent]:
+    """Return one user's events as records, each an envelope of up to 100 of them, in order (F3)."""
+    records = []
+    for start in range(0, len(events), ENVELOPE_EVENTS):
+        first, *rest = events[start : start + ENVELOPE_EVENTS]
+        records.append(msgspec.structs.replace(first, more=tuple(rest)) if rest else first)
+    return records
 
 
 def parse_event(item: Any, user_id: str, now: float) -> EngagementEvent:

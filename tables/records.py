@@ -91,7 +91,8 @@ class EngagementEvent(Record, frozen=True, kw_only=True):
 
     ``duration_seconds`` and ``owner_id`` are the video's, resolved at the edge, so that folding needs no
     look-up. ``relation_seq`` is the outbox sequence of a fact born in the database (likes, saves,
-    comments), None for client events.
+    comments), None for client events. ``more`` makes the record an envelope: the further events of the
+    same user that came with it, in order (F3); ``events_of`` takes it apart.
     """
 
     event_id: str
@@ -106,13 +107,30 @@ class EngagementEvent(Record, frozen=True, kw_only=True):
     device: str = ""
     relation_seq: int | None = None
     federated: bool = False
+    more: tuple["EngagementEvent", ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an envelope whose events are not of one user and one origin, or that nests.
+
+        Raises:
+            ValueError: it could not be counted under one key and one offset.
+        """
+        for event in self.more:
+            if event.more or event.user_id != self.user_id or event.federated != self.federated:
+                raise ValueError("the events of an envelope are of one user and one origin, one level deep")
+
+
+def events_of(record: EngagementEvent) -> tuple[EngagementEvent, ...]:
+    """Return the events of a record in order; a record without ``more`` is its own only event."""
+    return (record, *record.more) if record.more else (record,)
 
 
 class EngagementDelta(Record, frozen=True, kw_only=True):
     """What stage one decided really changed. Topic ``engagement.deltas``, key content id.
 
     ``origin_partition`` and ``origin_offset`` name the source event, so that stage two can skip a delta
-    that was emitted again after a crash (DESIGN invariant 1).
+    that was emitted again after a crash (DESIGN invariant 1). So one source record makes at most one delta
+    per content: what an envelope changed in other hours is in ``more``, guarded by the outer origin.
     """
 
     content_id: str
@@ -129,6 +147,8 @@ class EngagementDelta(Record, frozen=True, kw_only=True):
     completion: float = 0.0  # change of the sum over viewers of the best fraction reached, 0..1 each
     watch_ms: int = 0
     federated: bool = False
+    bins: dict[int, int] = {}  # change of viewers by tenth of the video reached, 0..9 (F9)
+    more: tuple["EngagementDelta", ...] = ()
 
 
 class Card(Record, frozen=True, kw_only=True):

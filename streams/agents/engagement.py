@@ -8,7 +8,7 @@ from streams.folding import Fold, Folded
 from streams.log.commit import Outgoing
 from streams.log.slices import Slice
 from streams.topics import ENGAGEMENT_DELTAS
-from tables.records import Card, EngagementDelta, EngagementEvent, UserFact
+from tables.records import Card, EngagementDelta, EngagementEvent, UserFact, events_of
 from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement, fold_history
 from tables.reducers.preferences import EMPTY, UserPreference, apply_fact, step
 
@@ -55,14 +55,15 @@ async def learn(
 
     def fold(states: dict[str, UserPreference]) -> Folded[UserPreference]:
         changed: dict[str, UserPreference | None] = {}
-        for event, offset in zip(batch.records, batch.offsets, strict=True):
-            state = states.get(event.user_id, EMPTY)
+        for record, offset in zip(batch.records, batch.offsets, strict=True):
+            state = states.get(record.user_id, EMPTY)
             if offset <= state.applied:
                 continue
-            if event.user_id != event.owner_id:
-                state = step(state, event, card_of(event.video_id), now)
+            for event in events_of(record):
+                if event.user_id != event.owner_id:
+                    state = step(state, event, card_of(event.video_id), now)
             state = msgspec.structs.replace(state, applied=offset)
-            states[event.user_id] = changed[event.user_id] = state
+            states[record.user_id] = changed[record.user_id] = state
         return Folded(changed)
 
     await preferences.apply(batch.partition, (event.user_id for event in batch.records), fold)

@@ -1,165 +1,51 @@
 """Engagement in two stages, as pure folds (DESIGN section 5, invariant 1).
 
-Stage one, keyed by user, decides what an event really changed: its state is monotone for watching, and
-remembers event ids for the actions that are not. Stage two, keyed by content, adds up those changes and
-skips a change whose origin it has already applied. Nothing here knows a clock, a log or a database.
+Stage one, keyed by user, is in ``tables.reducers.history``; its names are here too. Stage two, keyed by
+content, adds up its changes and skips a change whose origin it has already applied. Nothing here knows a
+clock, a log or a database.
 """
 
 import math
 from collections.abc import Iterable
-from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
-from tables.records import Action, EngagementDelta, EngagementEvent
+from tables.records import EngagementDelta
+from tables.reducers.history import (
+    BINS,
+    HISTORY_VIDEOS,
+    HOUR_SECONDS,
+    REMEMBERED_IDS,
+    STEP_FRACTION,
+    VIEW_WINDOW_SECONDS,
+    Watched,
+    WatchHistory,
+    digest,
+    fold_history,
+    observe,
+    reached,
+)
 
-VIEW_WINDOW_SECONDS = 24 * 3600.0
-"""A view counts once per viewer and video in this much event time (F21)."""
-HISTORY_VIDEOS = 500
-"""Videos remembered per user; the least recently watched goes first."""
-REMEMBERED_IDS = 1024
-"""Event ids remembered per user for actions that are not monotone."""
+__all__ = [
+    "BINS",
+    "HISTORY_VIDEOS",
+    "REMEMBERED_IDS",
+    "STEP_FRACTION",
+    "VIEW_WINDOW_SECONDS",
+    "WatchHistory",
+    "Watched",
+    "digest",
+    "fold_history",
+    "observe",
+    "reached",
+]
+
 HALF_LIFE_SECONDS = 6 * 3600.0
 """Half-life of the decayed engagement counter (E16, research/ranking.md section 5)."""
 HOURLY_BUCKETS = 24 * 7
 """Hours of trajectory kept per video (F9, F31)."""
-
-STEP_FRACTION = {
-    Action.WATCH_START: 0.0,
-    Action.WATCH_25: 0.25,
-    Action.WATCH_50: 0.50,
-    Action.WATCH_75: 0.75,
-    Action.WATCH_COMPLETE: 1.0,
-}
 WEIGHTS = {"views": 1.0, "completes": 1.0, "likes": 2.0, "saves": 2.0, "comments": 3.0, "shares": 3.0}
 """What one of each adds to the decayed counter."""
-
-_COUNTERS = {
-    Action.LIKE: ("likes", 1),
-    Action.UNLIKE: ("likes", -1),
-    Action.SAVE: ("saves", 1),
-    Action.UNSAVE: ("saves", -1),
-    Action.SHARE: ("shares", 1),
-    Action.UNCOMMENT: ("comments", -1),
-}
-
-
-class Watched(msgspec.Struct, frozen=True, array_like=True):
-    """What one user saw of one video. Fractions are 0..1, times are event times in seconds."""
-
-    fraction: float = 0.0
-    watch_ms: int = 0  # longest watch of the view that was counted last
-    viewed_at: float = 0.0  # when that view was counted
-    completed_at: float = -1.0  # `viewed_at` of the view whose completion was counted last
-    seen_at: float = 0.0
-
-
-class WatchHistory(msgspec.Struct, array_like=True):
-    """Table ``watch_history``: one user's videos, and the source offset applied last (F7)."""
-
-    videos: dict[str, Watched] = {}
-    event_ids: list[bytes] = []
-    applied: int = -1
-
-    def copy(self) -> "WatchHistory":
-        """Return a copy that can be changed without touching what the table holds."""
-        return WatchHistory(videos=dict(self.videos), event_ids=list(self.event_ids), applied=self.applied)
-
-
-def digest(event_id: str) -> bytes:
-    """Return eight bytes that stand for an event id.
-
-    >>> len(digest("0b6a..."))
-    8
-    """
-    return blake2b(event_id.encode(), digest_size=8).digest()
-
-
-def observe(
-    history: WatchHistory, event: EngagementEvent, partition: int, offset: int
-) -> EngagementDelta | None:
-    """Fold one event into its user's history and say what it changed.
-
-    Args:
-        history: the user's own copy, changed in place.
-        event: the next event of that user in log order.
-        partition: source partition; with ``offset`` it becomes the delta's origin.
-        offset: source offset; not newer than ``history.applied`` means a replay, which changes nothing.
-
-    Returns:
-        The change of the video's counters, or None when there is none (F6, F21, F26, F27).
-    """
-    if offset <= history.applied:
-        return None
-    history.applied = offset
-    changes = _watch(history, event) if event.action in STEP_FRACTION else _act(history, event)
-    if not changes:
-        return None
-    return EngagementDelta(
-        content_id=event.video_id,
-        origin_partition=partition,
-        origin_offset=offset,
-        at=event.occurred_at,
-        federated=event.federated,
-        **changes,
-    )
-
-
-def _act(history: WatchHistory, event: EngagementEvent) -> dict[str, Any]:
-    """Count an action once per event id; which relation changed was decided where the row is."""
-    counter = _COUNTERS.get(event.action)
-    if event.action is Action.COMMENT and event.relation_seq is not None:
-        counter = ("comments", 1)  # a client's comment event counts nothing: comments are rows
-    if counter is None:
-        return {}
-    mark = digest(event.event_id)
-    if mark in history.event_ids:
-        return {}
-    history.event_ids.append(mark)
-    del history.event_ids[:-REMEMBERED_IDS]
-    name, change = counter
-    return {name: change}
-
-
-def _watch(history: WatchHistory, event: EngagementEvent) -> dict[str, Any]:
-    if event.user_id == event.owner_id:
-        return {}  # the owner's own watching counts for nobody
-    before = history.videos.pop(event.video_id, None)
-    seen = before or Watched()
-    starts = event.action is Action.WATCH_START
-    new_view = before is None or (starts and event.occurred_at >= seen.viewed_at + VIEW_WINDOW_SECONDS)
-    fraction = max(seen.fraction, reached(event))
-    watched_ms = round(event.watch_seconds * 1000)
-    base_ms = 0 if new_view else seen.watch_ms
-    viewed_at = event.occurred_at if new_view else seen.viewed_at
-    completes = event.action is Action.WATCH_COMPLETE and seen.completed_at != viewed_at
-    history.videos[event.video_id] = Watched(
-        fraction=fraction,
-        watch_ms=max(base_ms, watched_ms),
-        viewed_at=viewed_at,
-        completed_at=viewed_at if completes else seen.completed_at,
-        seen_at=max(seen.seen_at, event.occurred_at),
-    )
-    while len(history.videos) > HISTORY_VIDEOS:
-        history.videos.pop(next(iter(history.videos)))
-    changes = {
-        "views": int(new_view),
-        "viewers": int(before is None),
-        "completes": int(completes),
-        "completion": fraction - seen.fraction,
-        "watch_ms": max(0, watched_ms - base_ms),
-    }
-    return {name: change for name, change in changes.items() if change}
-
-
-def reached(event: EngagementEvent) -> float:
-    """Return the fraction of the video that a watch event proves, 0..1.
-
-    The step, or the watched seconds over the duration when that says more (INTERFACE, settled readings).
-    """
-    by_seconds = event.watch_seconds / event.duration_seconds if event.duration_seconds > 0 else 0.0
-    return min(1.0, max(STEP_FRACTION.get(event.action, 0.0), by_seconds))
 
 
 class Counters(msgspec.Struct, array_like=True):
@@ -190,6 +76,7 @@ class VideoEngagement(msgspec.Struct):
     hourly: dict[int, int] = {}  # hour since the epoch -> views and actions in it
     updated_at: float = 0.0
     applied: dict[int, int] = {}
+    bins: dict[int, int] = {}  # tenth of the video -> viewers whose best fraction lies in it
 
     def copy(self) -> "VideoEngagement":
         """Return a copy that can be changed without touching what the table holds."""
@@ -201,6 +88,7 @@ class VideoEngagement(msgspec.Struct):
             hourly=dict(self.hourly),
             updated_at=self.updated_at,
             applied=dict(self.applied),
+            bins=dict(self.bins),
         )
 
     @property
@@ -247,6 +135,13 @@ def add(state: VideoEngagement, delta: EngagementDelta) -> bool:
     if delta.origin_offset <= state.applied.get(delta.origin_partition, -1):
         return False
     state.applied[delta.origin_partition] = delta.origin_offset
+    _sum(state, delta)
+    for part in delta.more:
+        _sum(state, part)
+    return True
+
+
+def _sum(state: VideoEngagement, delta: EngagementDelta) -> None:
     side = state.federated if delta.federated else state.local
     side.views += delta.views
     side.viewers += delta.viewers
@@ -257,12 +152,13 @@ def add(state: VideoEngagement, delta: EngagementDelta) -> bool:
     side.completes += delta.completes
     side.completion += delta.completion
     side.watch_ms += delta.watch_ms
+    for bin_, change in delta.bins.items():
+        state.bins[bin_] = state.bins.get(bin_, 0) + change
     weight = _weight(delta)
     if weight:
         _decay_in(state, weight, delta.at)
-        _bucket(state.hourly, int(delta.at // 3600), delta.views + max(0, _actions(delta)))
+        _bucket(state.hourly, int(delta.at // HOUR_SECONDS), delta.views + max(0, _actions(delta)))
     state.updated_at = max(state.updated_at, delta.at)
-    return True
 
 
 def _actions(delta: EngagementDelta) -> int:
@@ -344,29 +240,25 @@ def engagement_score(state: VideoEngagement) -> float:
     )
 
 
+def distribution(state: VideoEngagement) -> tuple[int, ...]:
+    """Return the viewers by the best tenth of the video that they reached, never below zero (F9, F32).
+
+    >>> distribution(VideoEngagement(bins={9: 3, 0: 1}))
+    (1, 0, 0, 0, 0, 0, 0, 0, 0, 3)
+    """
+    return tuple(max(0, state.bins.get(bin_, 0)) for bin_ in range(BINS))
+
+
+def trajectory(state: VideoEngagement, now: float) -> tuple[tuple[int, int], ...]:
+    """Return (hour since the epoch, views and actions) of the last seven days, oldest first (F9, F31)."""
+    first = int(now // HOUR_SECONDS) - HOURLY_BUCKETS + 1
+    return tuple(sorted((hour, amount) for hour, amount in state.hourly.items() if hour >= first))
+
+
 def trending_score(state: VideoEngagement, now: float) -> float:
     """Return the decayed engagement squashed to 0..1 (F22): x / (1 + x)."""
     x = decayed(state, now)
     return x / (1.0 + x)
-
-
-def fold_history(
-    states: dict[str, WatchHistory], events: Iterable[tuple[EngagementEvent, int, int]]
-) -> list[EngagementDelta]:
-    """Fold (event, partition, offset) in order; ``states`` holds a copy per user and gets new users.
-
-    Returns:
-        The deltas in order; empty when nothing changed.
-    """
-    deltas = []
-    for event, partition, offset in events:
-        history = states.get(event.user_id)
-        if history is None:
-            history = states[event.user_id] = WatchHistory()
-        delta = observe(history, event, partition, offset)
-        if delta is not None:
-            deltas.append(delta)
-    return deltas
 
 
 def fold_engagement(states: dict[str, VideoEngagement], deltas: Iterable[EngagementDelta]) -> int:

@@ -1,10 +1,19 @@
 """Replays, duplicates and re-emissions never change a count (invariant 1, F5, F6, F32)."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import ValidationError, json, structs
 
 from tables.records import Action, EngagementEvent
-from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement, fold_history
+from tables.reducers.engagement import (
+    BINS,
+    VideoEngagement,
+    WatchHistory,
+    distribution,
+    fold_engagement,
+    fold_history,
+)
 
 USERS = ["u1", "u2", "u3"]
 VIDEOS = ["v1", "v2"]
@@ -86,3 +95,85 @@ def test_displayed_counts_are_never_negative(log):
     for state in videos.values():
         assert min(state.views, state.likes, state.comments, state.shares, state.saves, state.completes) >= 0
         assert state.decayed >= 0
+
+
+def enveloped(log, data):
+    """Cut each user's events into envelopes of arbitrary size: one record, one offset each."""
+    records = []
+    for user in USERS:
+        own = [event for event in log if event.user_id == user]
+        offset = 0
+        while own:
+            size = data.draw(st.integers(1, 8))
+            first, *rest = own[:size]
+            own = own[size:]
+            records.append((structs.replace(first, more=tuple(rest)), PARTITIONS[user], offset))
+            offset += 1
+    return records
+
+
+def counted(videos):
+    """What envelopes must not change; sums of fractions may differ in their last bit."""
+    return {
+        key: (
+            structs.replace(state.local, completion=round(state.local.completion, 9)),
+            {bin_: viewers for bin_, viewers in state.bins.items() if viewers},
+            state.updated_at,
+        )
+        for key, state in videos.items()
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(events, max_size=60), st.data())
+def test_counts_are_the_same_when_events_come_in_envelopes(log, data):
+    """One record of many events counts like as many records (F3, F6); each envelope twice is once."""
+    plain: dict[str, VideoEngagement] = {}
+    fold_engagement(plain, fold_history({}, numbered(log)))
+    records = enveloped(log, data)
+    histories: dict[str, WatchHistory] = {}
+    videos: dict[str, VideoEngagement] = {}
+    for record in records:
+        again = {user: state.copy() for user, state in histories.items()}
+        deltas = fold_history(histories, [record])
+        assert len({delta.content_id for delta in deltas}) == len(deltas), "one delta per video and origin"
+        fold_engagement(videos, deltas)
+        fold_engagement(videos, fold_history(again, [record]))  # emitted again after a crash
+    assert counted(videos) == counted(plain)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(events, max_size=60), st.data())
+def test_hours_are_the_same_when_watching_comes_in_envelopes(log, data):
+    """An envelope that was kept offline for a day counts in the hours it tells of (F9, F31)."""
+    log = [event for event in log if event.action.startswith("watch")]
+    plain: dict[str, VideoEngagement] = {}
+    fold_engagement(plain, fold_history({}, numbered(log)))
+    videos: dict[str, VideoEngagement] = {}
+    fold_engagement(videos, fold_history({}, enveloped(log, data)))
+    hours = {key: state.hourly for key, state in videos.items()}
+    assert hours == {key: state.hourly for key, state in plain.items()}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(events, max_size=60))
+def test_distribution_sums_to_the_viewers(log):
+    """Viewers move between bins as they progress and are in one bin each (F9)."""
+    histories: dict[str, WatchHistory] = {}
+    videos: dict[str, VideoEngagement] = {}
+    fold_engagement(videos, fold_history(histories, numbered(log)))
+    for video_id, state in videos.items():
+        assert sum(distribution(state)) == state.local.viewers
+        best = [h.videos[video_id].fraction for h in histories.values() if video_id in h.videos]
+        assert sum(fraction >= 0.9 for fraction in best) == distribution(state)[BINS - 1]
+
+
+def test_envelope_is_refused_when_its_events_are_not_of_one_user():
+    """It could not be counted under one key; the decoder makes poison of it."""
+    one = EngagementEvent(event_id="1", user_id="u1", video_id="v1", action=Action.LIKE, occurred_at=0.0)
+    other = structs.replace(one, user_id="u2")
+    with pytest.raises(ValueError, match="one user"):
+        structs.replace(one, more=(other,))
+    raw = json.encode(structs.replace(one, more=(one,))).replace(b'"u1"', b'"u2"', 1)
+    with pytest.raises(ValidationError):
+        json.decode(raw, type=EngagementEvent)

@@ -5,10 +5,10 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from streams.intake import EngagementIntake, RecentIds, WatchedVideo, parse_event
+from streams.intake import ENVELOPE_EVENTS, EngagementIntake, RecentIds, WatchedVideo, parse_event
 from streams.log import LogWriteFailed
 from tables.errors import PublishFailure, ValidationFailed
-from tables.records import Action, EngagementEvent
+from tables.records import Action, EngagementEvent, events_of
 
 NOW = 1_800_000_000.0
 VIDEO = str(uuid4())
@@ -19,12 +19,15 @@ class Log:
 
     def __init__(self):
         self.records = []
+        self.envelopes = 0
         self.broken = False
 
     async def publish(self, outputs):
         if self.broken:
             raise LogWriteFailed("disk full")
-        self.records += [msgspec.json.decode(item.value, type=EngagementEvent) for item in outputs]
+        self.envelopes += len(outputs)
+        for item in outputs:
+            self.records += events_of(msgspec.json.decode(item.value, type=EngagementEvent))
 
     async def commit(self, *, outputs=(), writes=()):
         raise AssertionError("the intake writes no table")
@@ -65,6 +68,17 @@ async def test_events_are_enriched_and_counted_when_new(parts):
         (Action.WATCH_START, "owner", 12.0),
         (Action.WATCH_25, "owner", 12.0),
     ]
+
+
+async def test_batch_of_a_user_is_one_record_up_to_a_bound(parts):
+    """One envelope is one message: one offset and one changelog record for all its events (F3)."""
+    intake, log, _ = parts
+    batch = [event() for _ in range(ENVELOPE_EVENTS)]
+    await intake.submit("u", batch)
+    assert log.envelopes == 1
+    assert [record.event_id for record in log.records] == [item["event_id"] for item in batch]
+    await intake.submit("u", [event() for _ in range(ENVELOPE_EVENTS + 1)])
+    assert log.envelopes == 3
 
 
 async def test_known_id_is_a_duplicate_when_it_comes_again_also_within_a_batch(parts):
