@@ -9,9 +9,12 @@ from typing import Any, Final
 
 from faust.stores import rocksdb
 from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.types import TP
 
+from streams.log.changelog import CHUNKS_BUFFERED, forget_partition
 from streams.log.errors import RecoveryStalled
+from streams.log.slices import SliceSchema
 
 logger = logging.getLogger(__name__)
 
@@ -19,11 +22,43 @@ logger = logging.getLogger(__name__)
 STALL_SECONDS: Final = 60.0
 
 
+class SlicedRecovery(Recovery):  # type: ignore[misc]
+    """Faust's recovery; what is held already is not read again by the standby of a global table."""
+
+    async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
+        if title == "standby":
+            for tp in tps:
+                applied = getattr(self.tp_to_table[tp], "applied", {})
+                offsets[tp] = max(offsets[tp], applied.get(tp.partition, -1))
+        await super()._seek_offsets(consumer, tps, offsets, title)
+
+
 class PromptTableManager(TableManager):  # type: ignore[misc]
     """Faust's table manager without its second of sleep at start.
 
     The sleep lets agents register streams; the conductor waits for exactly that by itself.
     """
+
+    _recovery: Recovery | None
+    _changelog_queue: Any
+
+    @property
+    def recovery(self) -> Recovery:
+        """Recovery service of this manager."""
+        known = self._recovery
+        if known is None:
+            known = self._recovery = SlicedRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return known
+
+    @property
+    def changelog_queue(self) -> Any:
+        """Queue between fetcher and recovery; short where its items are chunks."""
+        queue = self._changelog_queue
+        if queue is None:
+            chunks = all(isinstance(table.changelog_topic.schema, SliceSchema) for table in self.values())
+            size = CHUNKS_BUFFERED if chunks else self.app.conf.stream_buffer_maxsize
+            queue = self._changelog_queue = self.app.FlowControlQueue(maxsize=size, clear_on_resume=True)
+        return queue
 
     async def on_start(self) -> None:
         """Start recovery as soon as all tables are known."""
@@ -39,6 +74,8 @@ def drop_store(table: Any, partition: int) -> bool:
     Returns False for stores that keep nothing on disk.
     """
     store = table.data
+    if hasattr(table, "applied"):
+        forget_partition(table, partition)
     if not isinstance(store, rocksdb.Store):
         return False
     database = store._dbs.pop(partition, None)

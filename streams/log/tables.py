@@ -4,7 +4,7 @@ Keys are raw UTF-8 in the store and in the changelog, values are JSON of the str
 a memory store is the stored object itself: treat it as frozen.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -13,6 +13,8 @@ from faust.stores import memory, rocksdb
 from faust.tables.globaltable import GlobalTable
 from faust.tables.table import Table
 
+from streams.log.changelog import ChangelogSchema, apply_chunk, held_offset
+from streams.log.errors import RecoveryStalled
 from streams.log.partitioner import partition_for
 
 T = TypeVar("T")
@@ -58,7 +60,53 @@ class StructTable(Table):  # type: ignore[misc]
     def __init__(self, app: Any, *, record_type: type[Any], **kwargs: Any) -> None:
         self.record_type = record_type
         self.codec: StructCodec[Any] = struct_codec(record_type)
+        #: The last changelog offset that the store contains, for each partition held here.
+        self.applied: dict[int, int] = {}
+        #: Keys (with partition) whose newest changelog record could not be read, and its offset.
+        self.unreadable: dict[tuple[int, str], int] = {}
         super().__init__(app, key_type=str, **kwargs)
+
+    def _new_changelog_topic(self, **kwargs: Any) -> Any:
+        topic = super()._new_changelog_topic(**kwargs)
+        topic.schema = ChangelogSchema()
+        topic.decode = topic.schema.compile(self.app)
+        return topic
+
+    # -- recovery
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Apply chunks of the changelog."""
+        for event in batch:
+            apply_chunk(self, event.value)
+
+    def persisted_offset(self, tp: Any) -> int | None:
+        """Return the changelog offset from which this table goes on."""
+        return held_offset(self, tp)
+
+    def advance(self, partition: int, offset: int) -> None:
+        """Learn that the store contains the changelog up to ``offset``; ignored when it is not held here."""
+        if partition in self.applied:
+            self.applied[partition] = max(self.applied[partition], offset)
+
+    async def on_recovery_completed(self, active_tps: set[Any], standby_tps: set[Any]) -> None:
+        """Finish a recovery, or end the worker when the newest value of a key cannot be read.
+
+        An agent that met the key without its value would start it from nothing, and overwrite it.
+        """
+        held = {tp.partition for tp in active_tps}
+        lost = {place: at for place, at in self.unreadable.items() if place[0] in held}
+        if lost:
+            (number, key), at = next(iter(lost.items()))
+            where = f"table {self.name}[{number}]: key {key!r} at offset {at}, {len(lost)} in all"
+            await self.app.crash(RecoveryStalled(f"changelog records cannot be read: {where}"))
+            await self._stopped.wait()
+            return
+        self.applied = {
+            tp.partition: offset if (offset := held_offset(self, tp)) is not None else -1 for tp in active_tps
+        }
+        await super().on_recovery_completed(active_tps, standby_tps)
+
+    # -- values
 
     def _serializer_from_type(self, typ: Any) -> Any:
         # called for the key type and for the value type (None: a struct is no faust model)
@@ -119,6 +167,8 @@ def declare_table(
     """
     kind = GlobalStructTable if global_ else StructTable
     options: dict[str, Any] = {"standby_buffer_size": 1, "is_global": True} if global_ else {}
+    # chunks, not records; and not 1, which makes Faust go on reading changelogs after recovery
+    options["recovery_buffer_size"] = 2
     table = kind(
         app,
         name=name,
