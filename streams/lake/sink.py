@@ -25,7 +25,8 @@ from streams.lake.rows import FACT_ROWS, TABLE_ROWS, Pseudonym, Row, Unfit, pseu
 from streams.log.records import Chunk
 from streams.log.store import EmbeddedLog
 
-READ_RECORDS = 2000
+READ_RECORDS = 500
+"""Records read at once; each may be an envelope of 100 events."""
 COMMIT_ROWS = 50_000
 """Rows held in memory between two commits, about 50 MB."""
 HOUR_SECONDS = 3600
@@ -116,16 +117,17 @@ def _fold(plan: Plan, facts: Facts, dataset: Dataset, chunk: Chunk, hours: dict[
     decode = msgspec.json.Decoder(kind).decode
     rows = 0
     for record in chunk:
+        place = (chunk.partition, record.offset, record.timestamp)
         try:
-            at, row = make(
-                decode(record.value or b""), (chunk.partition, record.offset, record.timestamp), plan.name
-            )
+            fact = decode(record.value or b"")
+            made = [make(part, place, plan.name) for part in (fact, *getattr(fact, "more", ()))]
         except (msgspec.DecodeError, Unfit, OverflowError):
             facts.skipped += 1
             plan.done["skipped"] += 1
             continue
-        hours[int(at // HOUR_SECONDS)].append(row)
-        rows += 1
+        for at, row in made:
+            hours[int(at // HOUR_SECONDS)].append(row)
+        rows += len(made)
     return rows
 
 
