@@ -43,7 +43,9 @@ class Dataset:
 
 _PLACE = (
     Column("source_partition", "BIGINT", "Partition of the record in the log."),
-    Column("source_offset", "BIGINT", "Offset in that partition, never NULL; the facts of one envelope share it."),
+    Column(
+        "source_offset", "BIGINT", "Offset in that partition, never NULL; the facts of one envelope share it."
+    ),
     Column("recorded_at", "TIMESTAMPTZ", "When the log took it."),
 )
 _VIEWER = "Who did it: a keyed pseudonym, the same everywhere in the lake; NULL for the owner's own acts."
