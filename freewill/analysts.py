@@ -53,7 +53,7 @@ class Analysts:
         self._lake = open_lake(node.settings, node.clock)
         self._lake.position = self._position
         self._changes = TableChanges(
-            node.streams.tables, node.log, settle=lambda: node.log.transact([]), clock=node.clock
+            node.streams.tables, node.log, settle=node.streams.writer.settle, clock=node.clock
         )
         self.tools = AnalystTools(
             changes=self._changes,
@@ -66,7 +66,9 @@ class Analysts:
 
     def start(self) -> list[asyncio.Task[None]]:
         """Begin writing the lake on its schedule; nothing is done while the log has nothing new."""
-        seconds = self._node.settings.lake_seconds
+        settings = self._node.settings
+        # its writer is a process of its own that reads the embedded log's file
+        seconds = settings.lake_seconds if settings.broker.startswith("embedded") else 0
         return [asyncio.create_task(self._write_lake(seconds), name="lake")] if seconds else []
 
     def stop(self) -> None:

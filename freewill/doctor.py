@@ -109,7 +109,7 @@ async def _database(settings: Settings) -> Finding:
 
 
 async def _log(settings: Settings) -> list[Finding]:
-    if not settings.broker.startswith("embedded") or not log_path(settings).exists():
+    if settings.broker.startswith("embedded") and not log_path(settings).exists():
         return []
     try:
         topics = await topic_rows(settings)

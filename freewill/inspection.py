@@ -1,4 +1,4 @@
-"""Looking into the embedded log from the command line, beside a running server or without one."""
+"""Looking into the log from the command line, beside a running server or without one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from freewill.paths import changelog, log_path
+from freewill.paths import APP_ID, changelog, log_path
 from freewill.settings import Settings
 from streams.letters import LetterDesk
-from streams.log import EmbeddedLog
+from streams.log import LogUnreachable, MessageLog, open_log
 from streams.log.tables import struct_codec
 from streams.reading import plain
 from streams.topics import TOPICS
@@ -23,13 +23,15 @@ _KEYS = {topic.name: topic.keyed_by for topic in TOPICS}
 
 
 @asynccontextmanager
-async def _log(settings: Settings) -> AsyncIterator[EmbeddedLog]:
-    if not settings.broker.startswith("embedded"):
-        raise ServiceUnavailable(f"This looks into the embedded log, and the broker is {settings.broker}.")
+async def _log(settings: Settings) -> AsyncIterator[MessageLog]:
     path = log_path(settings)
-    if not path.exists():
+    if settings.broker.startswith("embedded") and not path.exists():
         raise Missing(f"There is no log at {path} yet: start the server once.")
-    log = EmbeddedLog.open(path, read_only=True)
+    log = open_log(settings.broker, path, group=APP_ID, read_only=True)
+    try:
+        await log.connect()
+    except LogUnreachable as error:
+        raise ServiceUnavailable(str(error)) from error
     try:
         yield log
     finally:
@@ -51,7 +53,7 @@ async def topic_rows(settings: Settings) -> list[tuple[str, ...]]:
         ]
 
 
-async def _records(log: EmbeddedLog, topic: str) -> AsyncIterator[tuple[int, int, str, bytes | None]]:
+async def _records(log: MessageLog, topic: str) -> AsyncIterator[tuple[int, int, str, bytes | None]]:
     """Yield (partition, offset, key, value) of a whole topic, partition by partition."""
     for partition in range(log.partitions(topic) or 0):
         offset = log.earliest(topic, partition)
@@ -61,7 +63,7 @@ async def _records(log: EmbeddedLog, topic: str) -> AsyncIterator[tuple[int, int
             offset = chunk.offsets[-1] + 1
 
 
-async def _rows(log: EmbeddedLog, table: TableSpec) -> dict[str, bytes]:
+async def _rows(log: MessageLog, table: TableSpec) -> dict[str, bytes]:
     """Fold a changelog to the newest value of each key."""
     rows: dict[str, bytes] = {}
     async for _, _, key, value in _records(log, changelog(table.name)):

@@ -15,7 +15,7 @@ from freewill.analysts import Analysts
 from freewill.edge import build_front, find_video
 from freewill.keyring import open_keyring
 from freewill.metrics import NodeMetrics
-from freewill.paths import APP_ID, log_path, objects_path, uploads_path, work_path
+from freewill.paths import APP_ID, log_path, objects_path, uploads_path, work_path, worker_name
 from freewill.settings import Settings
 from media.pipeline import MediaSettings, remove_leftovers
 from media.stores import FileStore, ObjectStore
@@ -28,11 +28,10 @@ from social.videos import VideoService
 from streams.app import StreamDeps, Streams, StreamSettings, build_streams, declare_topics
 from streams.feedback import Feedback
 from streams.intake import EngagementIntake, RecentIds, remember_tail
-from streams.log import EmbeddedLog, start_app, stop_app, wait_for_crash
+from streams.log import open_log, start_app, stop_app, wait_for_crash
 from streams.reading import StreamTableReader
 from streams.relay import OutboxRelay
 from tables.definitions import USER_PREFERENCE, VIDEO_ENGAGEMENT
-from tables.errors import ServiceUnavailable
 from tables.relational.engine import Database
 from tables.relational.migrate import migrate
 from web.hub import Hub
@@ -51,18 +50,10 @@ MAINTAIN_SECONDS = 60.0
 
 
 class Node:
-    """An instance in one process, in embedded mode."""
+    """An instance in one process, on the embedded log or on Kafka."""
 
     def __init__(self, settings: Settings) -> None:
-        """Build every part; nothing is started.
-
-        Raises:
-            ServiceUnavailable: SERVICE_UNAVAILABLE, the settings name a mode that is not built in.
-        """
-        if not settings.broker.startswith("embedded"):
-            raise ServiceUnavailable(
-                f"FREEWILL_BROKER={settings.broker}: this version runs on the embedded log; use embedded://."
-            )
+        """Build every part; nothing is started."""
         self.settings = settings
         self.clock = time.time
         self._waiting_for = ["database", "log", "tables"]
@@ -86,7 +77,7 @@ class Node:
         self.node_metrics = NodeMetrics(
             self.metrics.registry, alert_at=settings.dead_letters_alert, clock=clock
         )
-        self.log = EmbeddedLog.open(log_path(settings), fsync=settings.log_fsync)
+        self.log = open_log(settings.broker, log_path(settings), group=APP_ID, fsync=settings.log_fsync)
         self.streams, self.catalogue = self._build_streams()
         tables = self.streams.tables
         self.feeds = FeedEngine(
@@ -140,6 +131,7 @@ class Node:
         await self._open_store()
         await migrate(self.settings.relational_url)
         self._waiting_for.remove("database")
+        await self.log.connect()
         await declare_topics(self.log, self.settings.streams_partitions)
         await remember_tail(self.log, self.recent)
         await self.videos.sweep_objects(everything=True)
@@ -218,6 +210,7 @@ def _stream_settings(settings: Settings) -> StreamSettings:
         media_workers=settings.media_workers,
         media=MediaSettings(preset=settings.media_preset),
         workdir=work_path(settings),
+        worker=worker_name(settings),
     )
 
 

@@ -1,6 +1,7 @@
 """Where everything lies in the data folder."""
 
 from pathlib import Path
+from uuid import uuid4
 
 from freewill.settings import Settings
 
@@ -45,3 +46,12 @@ def changelog(table: str) -> str:
     'freewill-video_engagement-changelog'
     """
     return f"{APP_ID}-{table}-changelog"
+
+
+def worker_name(settings: Settings) -> str:
+    """Name of the process on this data folder among those that share a Kafka; made at its first start."""
+    path = settings.data_dir / "worker"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid4().hex[:12])
+    return f"{APP_ID}-{path.read_text().strip()}"

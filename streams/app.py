@@ -19,13 +19,14 @@ from streams.agents.handling import each_event, each_slice
 from streams.dead_letters import DeadLetters
 from streams.folding import Fold
 from streams.log import (
-    EmbeddedLog,
     LogWriter,
-    SliceCommitter,
+    MessageLog,
+    broker_of,
+    committer_for,
     declare_table,
     faust_settings,
     record_topic,
-    register,
+    register_transports,
     sliced_topic,
     use_log,
     work_on,
@@ -55,7 +56,10 @@ from tables.relational.engine import Database
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """What an operator chose for the streams. ``store`` is ``memory://`` or ``rocksdb://``."""
+    """What an operator chose for the streams. ``store`` is ``memory://`` or ``rocksdb://``.
+
+    ``worker`` names this process among those on one Kafka: whoever comes back under it goes on where it was.
+    """
 
     app_id: str
     data_dir: Path
@@ -65,13 +69,14 @@ class StreamSettings:
     media_workers: int
     media: MediaSettings
     workdir: Path
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
 class StreamDeps:
     """What the agents work with."""
 
-    log: EmbeddedLog
+    log: MessageLog
     database: Database
     videos: VideoService
     store: ObjectStore
@@ -103,10 +108,16 @@ class Streams:
 
 def build_streams(settings: StreamSettings, deps: StreamDeps) -> Streams:
     """Declare topics, tables and agents on a new Faust app; it is not started."""
-    register()
+    register_transports()
     app = faust.App(
         settings.app_id,
-        **faust_settings(data_dir=settings.data_dir, partitions=settings.partitions, store=settings.store),
+        **faust_settings(
+            data_dir=settings.data_dir,
+            partitions=settings.partitions,
+            broker=broker_of(deps.log),
+            store=settings.store,
+            instance_id=settings.worker,
+        ),
     )
     use_log(app, deps.log)
     tables = {
@@ -120,7 +131,7 @@ def build_streams(settings: StreamSettings, deps: StreamDeps) -> Streams:
         )
         for table in TABLES
     }
-    writer = SliceCommitter(app, deps.log)
+    writer = committer_for(app, deps.log)
     letters = DeadLetters(writer, clock=deps.clock, counted=deps.on_dead_letter)
     topics = {topic.name: _topic(app, topic, settings.partitions) for topic in TOPICS}
     streams = Streams(app, tables, writer, letters)
@@ -129,7 +140,7 @@ def build_streams(settings: StreamSettings, deps: StreamDeps) -> Streams:
     return streams
 
 
-async def declare_topics(log: EmbeddedLog, partitions: int) -> None:
+async def declare_topics(log: MessageLog, partitions: int) -> None:
     """Declare every topic and its dead letters, before anything is published.
 
     Raises:

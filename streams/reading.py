@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from streams.log import EmbeddedLog
+from streams.log import MessageLog
 from streams.log.slices import Slice
 from tables.definitions import TABLES, TableSpec
 from tables.errors import Missing
@@ -54,7 +54,7 @@ class StreamTableReader:
     def __init__(
         self,
         tables: Mapping[str, Any],
-        log: EmbeddedLog,
+        log: MessageLog,
         progress: Progress,
         *,
         group: str,
@@ -99,7 +99,7 @@ class StreamTableReader:
             applied[f"{spec.source}-{partition}"] = done
             start = self._log.earliest(spec.source, partition)
             lag += max(0, self._log.highwater(spec.source, partition) - max(done + 1, start))
-        as_of = self._clock() if lag == 0 else self._progress.newest(spec.agent)
+        as_of = self._log.positions_at() if lag == 0 else self._progress.newest(spec.agent)
         return Freshness(as_of=as_of, applied=applied, lag=lag)
 
     async def rows(self, name: str, limit: int, after: str | None) -> tuple[Sequence[Row], str | None]:

@@ -44,6 +44,9 @@ class LogWriter(Protocol):
     async def publish(self, outputs: Sequence[Outgoing]) -> None:
         """Publish outside agents; durable when it returns."""
 
+    async def settle(self) -> None:
+        """Return when every append that the log already counts is visible in the tables."""
+
 
 class SliceCommitter:
     """The embedded ``LogWriter``: outputs and changelog records are one atomic append."""
@@ -62,6 +65,10 @@ class SliceCommitter:
         """
         if outputs:
             await self._log.transact(list(self._batches(outputs).values()))
+
+    async def settle(self) -> None:
+        """Return when every append so far is visible in the tables."""
+        await self._log.transact([])
 
     async def commit(self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()) -> None:
         """Append outputs and the tables' changelog records at once, then change the table stores.
@@ -150,7 +157,6 @@ def apply_writes(
             else:
                 store.data[key] = value
                 store._key_partition[key] = partition
-        table.advance(partition, last_offset)
         return
     if not isinstance(store, rocksdb.Store):
         raise TypeError(
@@ -171,4 +177,3 @@ def apply_writes(
     known = store.persisted_offset(place)
     group.put(store.offset_key, str(max(last_offset, known if known is not None else -1)).encode())
     database.write(group)
-    table.advance(partition, last_offset)

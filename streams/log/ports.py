@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from streams.log.records import Chunk
+from streams.log.records import Chunk, TopicPartition
 from streams.log.topics import TopicInfo, TopicPolicy
 
 
@@ -44,6 +44,9 @@ class MessageLog(Protocol):
 
     def committed(self, group: str, topic: str, partition: int) -> int | None:
         """Return the next offset that a group will read, None when it never committed."""
+
+    def listen(self, listener: Callable[[set[TopicPartition]], None]) -> Callable[[], None]:
+        """Call ``listener`` with the partitions that records were added to; returns the way to end it."""
 
     def positions_at(self) -> float:
         """Return the time, seconds since the epoch, up to which positions are known."""

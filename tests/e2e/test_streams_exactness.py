@@ -68,7 +68,11 @@ async def test_burst_counts_exactly_when_the_server_is_killed_in_its_middle(
     make_server, make_client, shared_dir, store
 ):
     """20,000 watch events, ``kill -9`` in between: nothing lost, nothing counted twice."""
-    server = make_server(FREEWILL_TABLES_STORE=store)
+    await count_a_burst_exactly(make_server(FREEWILL_TABLES_STORE=store), make_client, shared_dir)
+
+
+async def count_a_burst_exactly(server, make_client, shared_dir):
+    """Send the burst, kill in its middle, send the rest, and hold the counts against the ledger."""
     await server.start()
     owner, video_id = await a_ready_video(server, make_client, shared_dir)
     viewers = [await make_client(server).register() for _ in range(VIEWERS)]

@@ -77,6 +77,11 @@ class KafkaCommitter:
             self._crash(exc)
             raise
 
+    async def settle(self) -> None:
+        """Return when every append so far is visible in the tables."""
+        if self._running:
+            await asyncio.wait(set(self._running))
+
     def _check_owned(self, changes: Sequence[Batch]) -> None:
         """Refuse to write the changelog of a partition that went to another worker in the meantime.
 

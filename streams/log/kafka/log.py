@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from aiokafka import (  # type: ignore[import-untyped]
@@ -47,6 +47,7 @@ class KafkaLog:
         self._ends: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._watched: set[str] = set()
+        self._listeners: list[Callable[[set[TopicPartition]], None]] = []
         self._known_at = 0.0
         self._brokers = 1
         self._reading = asyncio.Lock()
@@ -164,12 +165,29 @@ class KafkaLog:
         places = [KafkaPartition(name, n) for name in topics for n in range(self._counts.get(name, 0))]
         if places:
             self._starts.update(await self._asked(self._reader.beginning_offsets(places)))
-            self._ends.update(await self._asked(self._reader.end_offsets(places)))
+            self._reached(await self._asked(self._reader.end_offsets(places)))
         # a group that never committed has no coordinator yet
         with contextlib.suppress(KafkaError):
             offsets = await self.admin.list_consumer_group_offsets(self.group)
-            self._committed.update({place: found.offset for place, found in offsets.items()})
+            self.note_committed({place: found.offset for place, found in offsets.items()})
         self._known_at = asked_at
+
+    def note_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Learn positions of the group, such as those that this process just committed."""
+        for (topic, partition), offset in offsets.items():
+            self._committed[topic, partition] = offset
+
+    def _reached(self, ends: Mapping[TopicPartition, int]) -> None:
+        moved = {place for place, end in ends.items() if end > self._ends.get(place, -1)}
+        self._ends.update({place: ends[place] for place in moved})
+        if moved:
+            for listener in list(self._listeners):
+                listener(moved)
+
+    def listen(self, listener: Callable[[set[TopicPartition]], None]) -> Callable[[], None]:
+        """Call ``listener`` after appends, at once to those of this process; returns the way to end it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     async def _keep_fresh(self) -> None:
         while True:
@@ -297,4 +315,7 @@ class KafkaLog:
         """
         if not self._clients:
             raise LogClosed("the connection to Kafka is closed")
-        return await send_batches(self.producer, list(batches))
+        sent = list(batches)
+        last = await send_batches(self.producer, sent)
+        self._reached({(batch.topic, batch.partition): at + 1 for batch, at in zip(sent, last, strict=True)})
+        return last

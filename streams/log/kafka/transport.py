@@ -131,6 +131,12 @@ class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
         self._asked.update(sources)
         return await cast(ConsumerThread, self._thread).seek_sources(sources)
 
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        done = bool(await super()._commit(offsets))
+        if done:
+            self.kafka.note_committed(offsets)
+        return done
+
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Check local stores against the log before recovery trusts them."""
         changelogs = {tp for tp in assigned if tp.topic in self.app.tables.changelog_topics}
