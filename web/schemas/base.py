@@ -91,7 +91,7 @@ class ErrorAnswer(Answer):
 def uuid_or(raised: Callable[[], Exception], value: str) -> str:
     """Return the canonical form of a UUID; a path with anything else names nothing.
 
-    >>> uuid_or(ValidationFailed, "6F9619FF-8B86-D011-B42D-00C04FC964FF")
+    >>> uuid_or(ValueError, "6F9619FF-8B86-D011-B42D-00C04FC964FF")
     '6f9619ff-8b86-d011-b42d-00c04fc964ff'
     """
     try:
