@@ -157,6 +157,7 @@ def apply_writes(
             else:
                 store.data[key] = value
                 store._key_partition[key] = partition
+        table.advance(partition, last_offset)
         return
     if not isinstance(store, rocksdb.Store):
         raise TypeError(
@@ -177,3 +178,4 @@ def apply_writes(
     known = store.persisted_offset(place)
     group.put(store.offset_key, str(max(last_offset, known if known is not None else -1)).encode())
     database.write(group)
+    table.advance(partition, last_offset)
