@@ -53,6 +53,8 @@ Tables::
     table = declare_table(app, name, StructType, partitions=8, global_=False, help="")
     table.on_recover(async_fn)                        # awaited after recovery, before agents get events
     table.lookup(key) -> StructType | None; table.scan() -> iterator of (key, value); table.count()
+    snapshots = Snapshots(folder); snapshots.attach(app)  # before start: recovery loads from them
+    await snapshots.write(app, deadline_seconds=None)     # now and then, and after a clean stop
     # values are shared objects on memory://: frozen structs, or copy before changing
 
 Out::
@@ -88,6 +90,7 @@ from streams.log.ports import MessageLog
 from streams.log.records import Batch, Chunk, Headers, Record, TopicPartition
 from streams.log.settings import faust_settings
 from streams.log.slices import Poison, Received, Slice, received, record_topic, sliced_topic, work_on
+from streams.log.snapshots import Snapshots
 from streams.log.store import EmbeddedLog
 from streams.log.tables import StructTable, declare_table, struct_codec
 from streams.log.topics import PartitionInfo, TopicInfo, TopicPolicy
@@ -116,6 +119,7 @@ __all__ = [
     "RecoveryStalled",
     "Slice",
     "SliceCommitter",
+    "Snapshots",
     "StructTable",
     "TableWrite",
     "TopicInfo",

@@ -134,7 +134,8 @@ def _into_rocksdb(table: Any, store: rocksdb.Store, chunk: Chunk, bad: frozenset
 
 
 def forget_partition(table: Any, partition: int) -> None:
-    """Drop a memory table's keys of a partition: they are read again from the start of its changelog."""
+    """Drop a memory table's keys of a partition, which are read again from the start of its changelog."""
+    table.recoveries += 1
     table.applied.pop(partition, None)
     table.unreadable = {place: at for place, at in table.unreadable.items() if place[0] != partition}
     store = table.data

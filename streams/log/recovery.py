@@ -15,6 +15,7 @@ from faust.types import TP
 from streams.log.changelog import CHUNKS_BUFFERED, forget_partition
 from streams.log.errors import RecoveryStalled
 from streams.log.slices import SliceSchema
+from streams.log.snapshots import Snapshots, in_memory
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,21 @@ STALL_SECONDS: Final = 60.0
 
 
 class SlicedRecovery(Recovery):  # type: ignore[misc]
-    """Faust's recovery; what is held already is not read again by the standby of a global table."""
+    """Faust's recovery, from snapshots where there are any.
+
+    What is held already is not read again by the standby of a global table.
+    """
+
+    async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
+        snapshots: Snapshots | None = getattr(self.app, "table_snapshots", None)
+        if snapshots is not None and title == "active":
+            tables = {tp: self.tp_to_table[tp] for tp in tps if destination[tp] is None}
+            empty = {tp: table for tp, table in tables.items() if in_memory(table)}
+            starts = await consumer.earliest_offsets(*empty) if empty else {}
+            restored = await snapshots.restore(self.app, empty, starts, self.active_highwaters)
+            for tp, offset in restored.items():  # a Counter's update would add
+                destination[tp] = offset
+        await super()._build_offsets(consumer, tps, destination, title)
 
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
         if title == "standby":

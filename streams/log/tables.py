@@ -64,6 +64,8 @@ class StructTable(Table):  # type: ignore[misc]
         self.applied: dict[int, int] = {}
         #: Keys (with partition) whose newest changelog record could not be read, and its offset.
         self.unreadable: dict[tuple[int, str], int] = {}
+        #: How often partitions came or went.
+        self.recoveries = 0
         super().__init__(app, key_type=str, **kwargs)
 
     def _new_changelog_topic(self, **kwargs: Any) -> Any:
