@@ -1,4 +1,4 @@
-"""Where candidates come from: the viewer's taste, what is trending, and what is new (E4, D18)."""
+"""Where candidates come from: the viewer's taste, what the same people liked, trends or is new (E4, D18)."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from ranking.catalogue import MAX_SIMILAR, Catalogue
 from ranking.profiles import HOUR_SECONDS, Facts, Profile
 from ranking.vectors import Numbers, Vector
-from ranking.viewer import Viewer
+from ranking.viewer import Sparse, Viewer
 
 MAX_TRENDING: Final = 100
+MAX_PAIRED: Final = 100
 MAX_RANKED: Final = 400
 """Candidates in one ranking: with fewer videos than this, all of them."""
 
@@ -23,12 +24,14 @@ class Gathered:
     numbers: Numbers
     vector: Vector | None
     failure: Exception | None = None
+    together: Sparse | None = None
 
 
 def gather(catalogue: Catalogue, viewer: Viewer, profile: Profile, allowed: NDArray[np.bool_]) -> Gathered:
     """Return up to 400 candidates from all sources, among those that ``allowed`` marks.
 
-    Similar ones first (at most 100), then what trends (at most 100), then the newest.
+    Similar ones first (at most 100), then what goes with the viewer's latest positives (at most 100, where
+    the profile weighs it), then what trends (at most 100), then the newest.
     """
     vector: Vector | None = None
     failure: Exception | None = None
@@ -42,13 +45,16 @@ def gather(catalogue: Catalogue, viewer: Viewer, profile: Profile, allowed: NDAr
             vector, failure = None, error
     newest_only = profile.name == "chronological" or failure is not None
     trending = np.empty(0, np.int64) if newest_only else hottest(catalogue, viewer.now, allowed)
+    together = viewer.together(catalogue) if profile.weights.get("together") and not newest_only else None
+    paired = _paired(together, allowed) if together is not None else np.empty(0, np.int64)
     chosen = allowed.copy()
     chosen[similar] = False
+    chosen[paired] = False
     chosen[trending] = False
     room = MAX_RANKED - int(allowed.sum() - chosen.sum())
     newest = _top(catalogue.columns["created_at"], chosen, room)
-    numbers = np.unique(np.concatenate([similar, trending, newest]))
-    return Gathered(numbers, vector, failure)
+    numbers = np.unique(np.concatenate([similar, paired, trending, newest]))
+    return Gathered(numbers, vector, failure, together)
 
 
 def hottest(
@@ -72,6 +78,7 @@ def facts(catalogue: Catalogue, viewer: Viewer, gathered: Gathered) -> Facts:
         affinity=viewer.affinity(catalogue, rows["creator"]),
         follows=viewer.following.at(rows["creator"]) > 0,
         tag_match=viewer.tag_match(catalogue, rows["tags"]),
+        together=gathered.together.at(numbers) if gathered.together else None,
         **columns,
     )
 
@@ -80,6 +87,12 @@ def _similar(catalogue: Catalogue, vector: Vector, allowed: NDArray[np.bool_]) -
     # Twice as many, because some of the nearest may not be shown to this viewer.
     numbers, _ = catalogue.nearest_numbers(vector, 2 * MAX_SIMILAR)
     return numbers[allowed[numbers]][:MAX_SIMILAR]
+
+
+def _paired(together: Sparse, allowed: NDArray[np.bool_]) -> Numbers:
+    known = allowed[together.numbers]
+    numbers, values = together.numbers[known], together.values[known]
+    return numbers[np.lexsort((numbers, -values))][:MAX_PAIRED]
 
 
 def _cosine(catalogue: Catalogue, numbers: Numbers, vector: Vector | None) -> NDArray[np.float64]:

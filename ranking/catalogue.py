@@ -16,10 +16,12 @@ from ranking.index import AnnoyIndex, ExactIndex, VectorIndex
 from ranking.vectors import DIMENSIONS, Numbers, Vector, VectorStore
 from tables.records import Card
 from tables.reducers.engagement import VideoEngagement
+from tables.reducers.together import CoOccurrence
 
 EXACT_UP_TO: Final = 20_000
 MAX_SIMILAR: Final = 100  # D18
 EngagementReader = Callable[[str], VideoEngagement | None]
+TogetherReader = Callable[[str], CoOccurrence | None]
 
 
 class Catalogue:
@@ -50,6 +52,7 @@ class Catalogue:
         self._index_folder = index_folder
         self._engagement = engagement
         self._exact_up_to = exact_up_to
+        self.together: TogetherReader = lambda video_id: None
 
     def __len__(self) -> int:
         """Return the number of videos."""
@@ -74,6 +77,9 @@ class Catalogue:
             state = self._engagement(card.video_id) if self._engagement else None
             if state is not None:
                 self.columns.count(number, state)
+            row = self.together(card.video_id)
+            if row is not None:
+                self._set_positives(number, row)
         else:
             self._untag(number)
             self._set_card(number, card)
@@ -100,6 +106,20 @@ class Catalogue:
         number = self._numbers.get(video_id)
         if number is not None:
             self.columns.count(number, state)
+
+    def read_together(self, reader: TogetherReader) -> None:
+        """Read neighbours of videos with ``reader`` from now on."""
+        self.together = reader
+
+    def set_positives(self, video_id: str, row: CoOccurrence) -> None:
+        """Take over how often people found a video good; an unknown video is no error."""
+        number = self._numbers.get(video_id)
+        if number is not None:
+            self._set_positives(number, row)
+
+    def _set_positives(self, number: int, row: CoOccurrence) -> None:
+        self.columns["positives"][number] = row.positives
+        self.columns["positives_at"][number] = row.since
 
     def get(self, video_id: str) -> Card | None:
         """Return the card of a video, or None."""

@@ -34,6 +34,9 @@ ROW: Final = np.dtype(
         ("shares", "f4"),
         ("saves", "f4"),
         ("completion", "f4"),
+        # How often people found it good: a sum that halves in three days, as of a time.
+        ("positives", "f8"),
+        ("positives_at", "f8"),
         ("creator", "i4"),
         ("alive", "?"),
         ("allowed", "?"),  # moderation lets it be shown

@@ -21,6 +21,7 @@ FOLLOWED: Final = 1.5  # E17
 STRANGER: Final = 1.0
 HOUR_SECONDS: Final = 3_600.0
 _LOG_HALF: Final = 3.0  # log1p of about 19 weighted actions scores one half in `blend`
+_TOGETHER_HALF: Final = 0.1  # sum of shrunk cosines of pairs that scores one half in `blend`
 _SUM_TOLERANCE: Final = 1e-9
 
 
@@ -74,7 +75,14 @@ HYBRID: Final = Profile(
 )
 BLEND: Final = Profile(
     "blend",
-    {"similarity": 0.45, "engagement": 0.25, "freshness": 0.15, "affinity": 0.15, "following": 0.0},
+    {
+        "similarity": 0.45,
+        "engagement": 0.25,
+        "freshness": 0.15,
+        "affinity": 0.15,
+        "following": 0.0,
+        "together": 0.0,
+    },
     creator_share=0.4,
     author_decay=0.5,
     author_floor=0.25,
@@ -136,6 +144,8 @@ class Facts:
     affinity: Array
     follows: NDArray[np.bool_]
     tag_match: Array
+    together: Array | None = None
+    """How much each goes with what the viewer found good last, 0 or more; None where no profile asks."""
 
 
 def signals(profile: Profile, facts: Facts) -> dict[str, Array]:
@@ -176,6 +186,13 @@ def decayed_engagement(facts: Facts) -> Array:
 def similarity(facts: Facts) -> Array:
     """Return the cosine, 0 where unknown or negative."""
     return np.clip(np.nan_to_num(facts.cosine, nan=0.0), 0.0, 1.0)
+
+
+def liked_together(facts: Facts) -> Array:
+    """Return how much each goes with the viewer's latest positives, squashed to 0..1; 0 where unknown."""
+    if facts.together is None:
+        return np.zeros_like(facts.created_at)
+    return facts.together / (facts.together + _TOGETHER_HALF)
 
 
 def deep_model(facts: Facts) -> Array:
@@ -246,6 +263,7 @@ _FORMULAS: Final[Mapping[str, Mapping[str, Callable[[Facts], Array]]]] = {
         "freshness": recency,
         "affinity": lambda facts: squash(facts.affinity),
         "following": lambda facts: facts.follows.astype(np.float64),
+        "together": liked_together,
     },
     "chronological": {"recency": recency},
     "trending": {"trending": trending, "recency": recency},

@@ -32,6 +32,7 @@ REASONS: Final = {
     "relationship": "following",
     "following": "following",
     "trending": "trending",
+    "together": "liked_together",
 }
 # Part of a signal that everything has, and that therefore explains nothing.
 _BASELINES: Final = {"relationship": profiles.STRANGER, "deep_model": 0.5, "ml_score": 0.5}

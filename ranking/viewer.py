@@ -10,6 +10,7 @@ from ranking.catalogue import Catalogue
 from ranking.columns import NO_TAG, Names
 from ranking.profiles import Array, Profile
 from ranking.vectors import Numbers, Vector
+from tables.reducers import together
 from tables.reducers.preferences import (
     UserPreference,
     decayed_value,
@@ -18,6 +19,8 @@ from tables.reducers.preferences import (
     video_hash,
 )
 
+SHRINKAGE = 10.0
+"""Added below the cosine of pairs, so that few pairs say little (research/ranking.md section 6)."""
 LESS = -0.25
 MORE = 0.15
 """What a wish adds to a score, as a signal of weight 1: enough to move a page, not to hide (Y4)."""
@@ -99,6 +102,37 @@ class Viewer:
         if vector is None and mode != "mean":
             return preference_vector(self.state, self.now, catalogue.lookup)
         return vector
+
+    def together(self, catalogue: Catalogue) -> Sparse:
+        """Return by video how much it goes with what the viewer found good last, 0 or more.
+
+        The sum of the shrunk cosines of pairs, w / (sqrt(n m) + 10), all as of now.
+        """
+        sums: dict[int, float] = {}
+        for video_id in together.latest_good(self.state) if self.state else ():
+            row = catalogue.together(video_id)
+            if row is None:
+                continue
+            found = [
+                (number, weight)
+                for other, weight in row.neighbours.items()
+                if (number := catalogue.number(other)) is not None
+            ]
+            if not found:
+                continue
+            left = together.left(row, self.now)
+            numbers = np.array([number for number, _ in found])
+            theirs = catalogue.columns.take(numbers)
+            fade = np.exp2((theirs["positives_at"] - self.now) / together.HALF_LIFE_SECONDS)
+            norm = np.sqrt(np.maximum(0.0, row.positives * left * theirs["positives"] * fade))
+            cosines = np.array([weight for _, weight in found]) * left / (norm + SHRINKAGE)
+            for number, cosine in zip(numbers.tolist(), cosines.tolist(), strict=True):
+                sums[number] = sums.get(number, 0.0) + cosine
+        ordered = sorted(sums.items())
+        return Sparse(
+            np.array([number for number, _ in ordered], np.int64),
+            np.array([value for _, value in ordered], np.float64),
+        )
 
     def affinity(self, catalogue: Catalogue, creators: NDArray[np.int32]) -> Array:
         """Return the decayed history with each candidate's creator, 0 or more (E23)."""

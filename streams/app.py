@@ -43,14 +43,23 @@ from streams.topics import (
     MEDIA_JOBS,
     MEDIA_RESULTS,
     NOTIFICATIONS,
+    PAIR_DELTAS,
     TOPICS,
     USER_EVENTS,
     VIDEO_UPLOADED,
     TopicSpec,
 )
-from tables.definitions import CATALOGUE, TABLES, USER_PREFERENCE, VIDEO_ENGAGEMENT, WATCH_HISTORY
+from tables.definitions import (
+    CATALOGUE,
+    CO_OCCURRENCE,
+    TABLES,
+    USER_PREFERENCE,
+    VIDEO_ENGAGEMENT,
+    WATCH_HISTORY,
+)
 from tables.records import Card
 from tables.reducers.engagement import VideoEngagement, WatchHistory
+from tables.reducers.together import CoOccurrence
 from tables.relational.engine import Database
 
 
@@ -104,6 +113,8 @@ class Streams:
             into.upsert(entry.card)
         for video_id, state in list(self.tables[VIDEO_ENGAGEMENT.name].scan()):
             into.set_engagement(video_id, state)
+        for video_id, row in list(self.tables[CO_OCCURRENCE.name].scan()):
+            into.set_positives(video_id, row)
 
 
 def build_streams(settings: StreamSettings, deps: StreamDeps) -> Streams:
@@ -165,6 +176,8 @@ def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDep
     counters: Fold[VideoEngagement] = Fold(tables[VIDEO_ENGAGEMENT.name], writer, VideoEngagement.copy)
     preferences: Fold[Any] = Fold(tables[USER_PREFERENCE.name], writer)
     cards: Fold[Any] = Fold(tables[CATALOGUE.name], writer)
+    together: Fold[CoOccurrence] = Fold(tables[CO_OCCURRENCE.name], writer, CoOccurrence.copy)
+    deps.catalogue.read_together(tables[CO_OCCURRENCE.name].lookup)
 
     def show(video_id: str, card: Card | None) -> None:
         if card is None:
@@ -188,6 +201,7 @@ def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDep
         ENGAGEMENT_EVENTS,
         lambda batch: engagement.learn(batch, preferences, card_of, deps.clock()),
     )
+    slices("pairs.count", PAIR_DELTAS, lambda b: engagement.pair(b, together, deps.catalogue.set_positives))
     slices("preferences.steer", USER_EVENTS, lambda batch: engagement.steer(batch, preferences))
     slices("catalogue.keep", CATALOGUE_CHANGES, lambda batch: catalogue.keep(batch, cards, show))
 

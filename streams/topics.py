@@ -13,6 +13,7 @@ from tables.records import (
     MediaJob,
     MediaResult,
     Notification,
+    PairDelta,
     Record,
     UserFact,
     VideoUploaded,
@@ -56,6 +57,7 @@ ENGAGEMENT_EVENTS = TopicSpec(
 ENGAGEMENT_DELTAS = TopicSpec(
     "engagement.deltas", EngagementDelta, "content id", retention_seconds=WEEK_SECONDS
 )
+PAIR_DELTAS = TopicSpec("pairs.deltas", PairDelta, "content id", retention_seconds=WEEK_SECONDS)
 USER_EVENTS = TopicSpec("events.user", UserFact, "user id")
 CONTENT_EVENTS = TopicSpec("events.content", ContentFact, "video id", sliced=False)
 CATALOGUE_CHANGES = TopicSpec(
@@ -69,6 +71,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     MEDIA_RESULTS,
     ENGAGEMENT_EVENTS,
     ENGAGEMENT_DELTAS,
+    PAIR_DELTAS,
     USER_EVENTS,
     CONTENT_EVENTS,
     CATALOGUE_CHANGES,

@@ -10,6 +10,7 @@ import msgspec
 from tables.records import Card
 from tables.reducers.engagement import VideoEngagement, WatchHistory
 from tables.reducers.preferences import UserPreference
+from tables.reducers.together import CoOccurrence
 
 
 class CatalogueEntry(msgspec.Struct):
@@ -70,6 +71,14 @@ USER_PREFERENCE = TableSpec(
     "One user's taste: sum vector, recent positives, creators and tags.",
     personal=True,
 )
+CO_OCCURRENCE = TableSpec(
+    "co_occurrence",
+    CoOccurrence,
+    "content id",
+    "pairs.deltas",
+    "pairs.count",
+    "The 100 videos that the same people found good, with weights that halve in three days.",
+)
 CATALOGUE = TableSpec(
     "catalogue",
     CatalogueEntry,
@@ -80,4 +89,4 @@ CATALOGUE = TableSpec(
     everywhere=True,
 )
 
-TABLES: tuple[TableSpec, ...] = (VIDEO_ENGAGEMENT, WATCH_HISTORY, USER_PREFERENCE, CATALOGUE)
+TABLES: tuple[TableSpec, ...] = (VIDEO_ENGAGEMENT, WATCH_HISTORY, USER_PREFERENCE, CO_OCCURRENCE, CATALOGUE)

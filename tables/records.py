@@ -151,6 +151,21 @@ class EngagementDelta(Record, frozen=True, kw_only=True):
     more: tuple["EngagementDelta", ...] = ()
 
 
+class PairDelta(Record, frozen=True, kw_only=True):
+    """Videos that one viewer found good together. Topic ``pairs.deltas``, key content id.
+
+    ``positives`` counts whether the viewer found this one good just now, ``partners`` the pairs with it.
+    The origin is that of the source record, as with ``EngagementDelta``.
+    """
+
+    content_id: str
+    origin_partition: int
+    origin_offset: int
+    at: float
+    positives: float = 0.0
+    partners: dict[str, float] = {}
+
+
 class Card(Record, frozen=True, kw_only=True):
     """What ranking and feeds know of a playable video (table ``catalogue``).
 

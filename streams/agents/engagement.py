@@ -7,10 +7,11 @@ import msgspec
 from streams.folding import Fold, Folded
 from streams.log.commit import Outgoing
 from streams.log.slices import Slice
-from streams.topics import ENGAGEMENT_DELTAS
-from tables.records import Card, EngagementDelta, EngagementEvent, UserFact, events_of
+from streams.topics import ENGAGEMENT_DELTAS, PAIR_DELTAS
+from tables.records import Card, EngagementDelta, EngagementEvent, PairDelta, UserFact, events_of
 from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement, fold_history
 from tables.reducers.preferences import EMPTY, UserPreference, apply_fact, step
+from tables.reducers.together import CoOccurrence, Pairs, fold_pairs
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,22 +52,57 @@ async def learn(
     card_of: Callable[[str], Card | None],
     now: float,
 ) -> None:
-    """Fold a slice of events into their users' taste; an owner learns nothing from the own video."""
+    """Fold a slice of events into their users' taste, and emit which videos go together.
+
+    An owner learns nothing from the own video.
+    """
 
     def fold(states: dict[str, UserPreference]) -> Folded[UserPreference]:
         changed: dict[str, UserPreference | None] = {}
+        outputs: list[Outgoing] = []
         for record, offset in zip(batch.records, batch.offsets, strict=True):
-            state = states.get(record.user_id, EMPTY)
-            if offset <= state.applied:
+            before = states.get(record.user_id, EMPTY)
+            if offset <= before.applied:
                 continue
-            for event in events_of(record):
-                if event.user_id != event.owner_id:
-                    state = step(state, event, card_of(event.video_id), now)
+            pairs = Pairs(now)
+            state = _taught(before, record, card_of, pairs)
             state = msgspec.structs.replace(state, applied=offset)
             states[record.user_id] = changed[record.user_id] = state
-        return Folded(changed)
+            outputs += [
+                Outgoing(PAIR_DELTAS.name, delta.content_id, _encode(delta))
+                for delta in pairs.deltas(batch.partition, offset)
+            ]
+        return Folded(changed, outputs)
 
     await preferences.apply(batch.partition, (event.user_id for event in batch.records), fold)
+
+
+def _taught(
+    state: UserPreference, record: EngagementEvent, card_of: Callable[[str], Card | None], pairs: Pairs
+) -> UserPreference:
+    """Return the taste after all events of a record; ``pairs`` collects what they pair."""
+    for event in events_of(record):
+        if event.user_id != event.owner_id:
+            after = step(state, event, card_of(event.video_id), pairs.now)
+            pairs.note(state, after, event)
+            state = after
+    return state
+
+
+async def pair(
+    batch: Slice[PairDelta],
+    together: Fold[CoOccurrence],
+    show: Callable[[str, CoOccurrence], None],
+) -> None:
+    """Add a slice of pairs to their videos' neighbours and show them to ranking."""
+
+    def fold(states: dict[str, CoOccurrence]) -> Folded[CoOccurrence]:
+        return Folded(states) if fold_pairs(states, batch.records) else Folded({})
+
+    folded = await together.apply(batch.partition, (delta.content_id for delta in batch.records), fold)
+    for content_id, state in folded.rows.items():
+        if state is not None:
+            show(content_id, state)
 
 
 async def steer(batch: Slice[UserFact], preferences: Fold[UserPreference]) -> None:

@@ -14,6 +14,7 @@ def test_topic_names_never_change():
         "media.results": ("MediaResult", "video id"),
         "events.engagement": ("EngagementEvent", "user id"),
         "engagement.deltas": ("EngagementDelta", "content id"),
+        "pairs.deltas": ("PairDelta", "content id"),
         "events.user": ("UserFact", "user id"),
         "events.content": ("ContentFact", "video id"),
         "catalogue.changes": ("CatalogueChange", "video id"),
@@ -28,6 +29,7 @@ def test_table_names_never_change():
         "video_engagement": ("VideoEngagement", "engagement.deltas"),
         "watch_history": ("WatchHistory", "events.engagement"),
         "user_preference": ("UserPreference", "events.engagement"),
+        "co_occurrence": ("CoOccurrence", "pairs.deltas"),
         "catalogue": ("CatalogueEntry", "catalogue.changes"),
     }
 

@@ -1,0 +1,159 @@
+"""Which videos the same people liked: decayed counts of pairs (table ``co_occurrence``).
+
+Whoever finds a video good makes a pair of it with each of the last ten that they found good. Weights halve
+in three days: pairs need a slow decay, or rare ones win (research/ranking.md section 6). They are kept as
+of a landmark that moves seldom, so that an event costs its own pairs and not the whole row. The user's
+agent decides what is a pair, the content's adds up and skips what it has added. Pure; time is an argument.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from tables.records import EngagementEvent, PairDelta
+from tables.reducers.preferences import UserPreference, strength
+
+HALF_LIFE_SECONDS: Final = 3 * 86_400.0
+PAIRED_WITH: Final = 10
+"""How many of a viewer's latest positives a new one is paired with."""
+GOOD: Final = 0.45
+"""Strength from which a video counts as found good: half watched, or liked, saved, shared, commented."""
+NEIGHBOURS: Final = 100
+_SPARE: Final = 20  # a row is cut when it is this much over, so that not every event sorts
+_MOVE_AFTER_HALVES: Final = 40.0  # keeps the stored numbers far from overflow
+
+
+class CoOccurrence(msgspec.Struct, array_like=True):
+    """Table ``co_occurrence``: one video's neighbours and how often people found it good.
+
+    ``neighbours`` and ``positives`` are decayed sums as of ``since`` (epoch seconds, the landmark).
+    ``applied`` holds, per partition of the source, the newest origin offset that was added.
+    """
+
+    neighbours: dict[str, float] = {}
+    positives: float = 0.0
+    since: float = 0.0
+    applied: dict[int, int] = {}
+
+    def copy(self) -> "CoOccurrence":
+        """Return a copy that can be changed without touching what the table holds."""
+        return CoOccurrence(dict(self.neighbours), self.positives, self.since, dict(self.applied))
+
+
+def latest_good(state: UserPreference, count: int = PAIRED_WITH) -> list[str]:
+    """Return the videos that a viewer found good last, newest first."""
+    found: list[str] = []
+    for video_id, entry in reversed(state.positives.items()):
+        if strength(entry) >= GOOD:
+            found.append(video_id)
+            if len(found) == count:
+                break
+    return found
+
+
+def newly_good(before: UserPreference, after: UserPreference, video_id: str) -> bool:
+    """Tell whether this step made the viewer find the video good; taking it back makes no unpairing."""
+    return strength(before.positives.get(video_id)) < GOOD <= strength(after.positives.get(video_id))
+
+
+class Pairs:
+    """Collects what one source record pairs, and makes one delta per video of it."""
+
+    def __init__(self, now: float) -> None:
+        """Args: ``now`` bounds the times of events, epoch seconds."""
+        self.now = now
+        self._at = 0.0
+        self._partners: dict[str, dict[str, float]] = {}
+        self._positives: dict[str, float] = {}
+
+    def note(self, before: UserPreference, after: UserPreference, event: EngagementEvent) -> None:
+        """Add the pairs that one event made."""
+        video_id = event.video_id
+        if before is after or not newly_good(before, after, video_id):
+            return
+        self._at = max(self._at, min(event.occurred_at, self.now))
+        self._positives[video_id] = self._positives.get(video_id, 0.0) + 1.0
+        for partner in latest_good(before):
+            if partner != video_id:
+                self._pair(video_id, partner)
+                self._pair(partner, video_id)
+
+    def _pair(self, one: str, other: str) -> None:
+        partners = self._partners.setdefault(one, {})
+        partners[other] = partners.get(other, 0.0) + 1.0
+
+    def deltas(self, partition: int, offset: int) -> list[PairDelta]:
+        """Return one delta per video, all of this origin."""
+        return [
+            PairDelta(
+                content_id=video_id,
+                origin_partition=partition,
+                origin_offset=offset,
+                at=self._at,
+                positives=self._positives.get(video_id, 0.0),
+                partners=self._partners.get(video_id, {}),
+            )
+            for video_id in dict.fromkeys([*self._positives, *self._partners])
+        ]
+
+
+def add_pairs(state: CoOccurrence, delta: PairDelta) -> bool:
+    """Add one delta to its video's row, unless its origin was added before.
+
+    Args:
+        state: the video's own copy, changed in place.
+        delta: the next delta of that video in log order.
+
+    Returns:
+        False when it is a repetition and nothing was added.
+    """
+    if delta.origin_offset <= state.applied.get(delta.origin_partition, -1):
+        return False
+    state.applied[delta.origin_partition] = delta.origin_offset
+    if not state.since:
+        state.since = delta.at
+    if delta.at - state.since > _MOVE_AFTER_HALVES * HALF_LIFE_SECONDS:
+        _move(state, delta.at)
+    worth = math.exp2((delta.at - state.since) / HALF_LIFE_SECONDS)
+    state.positives += delta.positives * worth
+    for video_id, weight in delta.partners.items():
+        state.neighbours[video_id] = state.neighbours.get(video_id, 0.0) + weight * worth
+    if len(state.neighbours) > NEIGHBOURS + _SPARE:
+        strongest = sorted(state.neighbours.items(), key=lambda pair: (-pair[1], pair[0]))
+        state.neighbours = dict(strongest[:NEIGHBOURS])
+    return True
+
+
+def _move(state: CoOccurrence, since: float) -> None:
+    left = math.exp2((state.since - since) / HALF_LIFE_SECONDS)
+    state.neighbours = {
+        video_id: weight * left for video_id, weight in state.neighbours.items() if weight * left > 1e-9
+    }
+    state.positives *= left
+    state.since = since
+
+
+def fold_pairs(states: dict[str, CoOccurrence], deltas: Iterable[PairDelta]) -> int:
+    """Fold deltas in order; ``states`` holds a copy per video and gets new videos.
+
+    Returns:
+        How many deltas were new.
+    """
+    added = 0
+    for delta in deltas:
+        state = states.get(delta.content_id)
+        if state is None:
+            state = states[delta.content_id] = CoOccurrence()
+        added += add_pairs(state, delta)
+    return added
+
+
+def left(state: CoOccurrence, now: float) -> float:
+    """Return the factor that turns the row's sums into those as of ``now``.
+
+    >>> left(CoOccurrence(since=0.0), HALF_LIFE_SECONDS)
+    0.5
+    """
+    return math.exp2(min(1000.0, (state.since - now) / HALF_LIFE_SECONDS))
