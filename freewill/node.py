@@ -15,7 +15,15 @@ from freewill.analysts import Analysts
 from freewill.edge import build_front, find_video
 from freewill.keyring import open_keyring
 from freewill.metrics import NodeMetrics
-from freewill.paths import APP_ID, log_path, objects_path, uploads_path, work_path, worker_name
+from freewill.paths import (
+    APP_ID,
+    log_path,
+    objects_path,
+    snapshots_path,
+    uploads_path,
+    work_path,
+    worker_name,
+)
 from freewill.settings import Settings
 from media.pipeline import MediaSettings, remove_leftovers
 from media.stores import FileStore, ObjectStore
@@ -28,7 +36,7 @@ from social.videos import VideoService
 from streams.app import StreamDeps, Streams, StreamSettings, build_streams, declare_topics
 from streams.feedback import Feedback
 from streams.intake import EngagementIntake, RecentIds, remember_tail
-from streams.log import open_log, start_app, stop_app, wait_for_crash
+from streams.log import Snapshots, open_log, start_app, stop_app, wait_for_crash
 from streams.reading import StreamTableReader
 from streams.relay import OutboxRelay
 from tables.definitions import USER_PREFERENCE, VIDEO_ENGAGEMENT
@@ -45,6 +53,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 STOP_SECONDS = 12.0
 """What agents get to finish; with the front's own time a stop stays under 20 s (INTERFACE, Process)."""
+SNAPSHOT_SECONDS = 3.0
+"""What copying large tables may take at a stop; what is not ready is read from its changelog again."""
 SWEEP_SECONDS = 300.0
 MAINTAIN_SECONDS = 60.0
 
@@ -79,6 +89,9 @@ class Node:
         )
         self.log = open_log(settings.broker, log_path(settings), group=APP_ID, fsync=settings.log_fsync)
         self.streams, self.catalogue = self._build_streams()
+        self.snapshots = Snapshots(snapshots_path(settings), clock=clock)
+        if settings.tables_snapshot_seconds:
+            self.snapshots.attach(self.streams.app)
         tables = self.streams.tables
         self.feeds = FeedEngine(
             self.catalogue,
@@ -143,6 +156,8 @@ class Node:
             asyncio.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep"),
             asyncio.create_task(_every(MAINTAIN_SECONDS, self._maintain), name="index upkeep"),
         ]
+        if pause := self.settings.tables_snapshot_seconds:
+            self._tasks.append(asyncio.create_task(_every(pause, self._snapshot), name="table snapshots"))
         self._tasks += self.analysts.start()
         self._waiting_for.remove("tables")
         log.info("ready", url=self.settings.public_url, videos=len(self.catalogue))
@@ -170,6 +185,8 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         ended = await stop_app(self.streams.app, deadline_seconds=STOP_SECONDS)
+        if ended and self.settings.tables_snapshot_seconds and "tables" not in self._waiting_for:
+            await self.snapshots.write(self.streams.app, deadline_seconds=SNAPSHOT_SECONDS)
         await self.log.close()
         self.accounts.close()
         await self._opened.aclose()
@@ -184,6 +201,9 @@ class Node:
         """Remove what nobody owns any more: objects of lost uploads, event ids too old to come again."""
         await self.videos.sweep_objects()
         await self.interactions.forget_old_events()
+
+    async def _snapshot(self) -> None:
+        await self.snapshots.write(self.streams.app)
 
     async def _maintain(self) -> None:
         await self.catalogue.maintain(self.clock())

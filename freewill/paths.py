@@ -29,6 +29,11 @@ def work_path(settings: Settings) -> Path:
     return settings.data_dir / "tmp" / "work"
 
 
+def snapshots_path(settings: Settings) -> Path:
+    """Snapshots of memory tables; a saving at start, they may be removed at any time."""
+    return settings.data_dir / "snapshots"
+
+
 def lake_path(settings: Settings) -> Path:
     """The analysts' Parquet files."""
     return settings.data_dir / "lake"

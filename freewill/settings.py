@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     )
     streams_partitions: int = Field(8, ge=1, le=256, description="Partitions of every topic, fixed for life.")
     tables_store: str = Field("memory://", description="Table store: memory:// or rocksdb://PATH.")
+    tables_snapshot_seconds: float = Field(
+        300.0, ge=0, description="Pause between two looks for tables to snapshot, seconds; 0: none are kept."
+    )
     media_workers: int = Field(1, ge=1, le=64, description="Videos encoded at the same time.")
     media_probes: int = Field(4, ge=1, le=64, description="Uploads examined at the same time.")
     media_preset: str = Field("veryfast", description="x264 preset.")

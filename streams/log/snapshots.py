@@ -142,6 +142,8 @@ class Snapshots:
         Copying happens in a thread, in steps of a millisecond with as long a pause after each. With a
         deadline it does not pause, and what is not ready by then is left out. A failing disk is logged.
         """
+        if app.crashed:  # a store may then lack what its changelog has
+            return 0
         abort, written = threading.Event(), 0
         loop = asyncio.get_running_loop()
         timer = loop.call_later(deadline_seconds, abort.set) if deadline_seconds is not None else None
