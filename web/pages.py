@@ -10,7 +10,7 @@ from web.http import deps
 
 # Addresses that the client draws; the same list decides in the browser (web/client/src).
 CLIENT_PATHS = re.compile(
-    r"/|/(signup|login|upload|studio|settings|search|following|notifications|v/[^/]+|@[^/]+)/?"
+    r"/|/(signup|login|upload|studio|settings|analyst|search|following|notifications|v/[^/]+|@[^/]+)/?"
 )
 # Addresses that machines use: a browser that asks for one gets the JSON error too.
 MACHINE_PATHS = ("/api/", "/ap/", "/media/", "/assets/", "/.well-known/", "/nodeinfo/")

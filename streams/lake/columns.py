@@ -7,6 +7,8 @@ stay readable and give NULL.
 from dataclasses import dataclass
 from typing import Literal
 
+from tables.definitions import TABLES, TableSpec
+
 SCHEMA_VERSION = 1
 
 Kind = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMPTZ", "VARCHAR[]", "FLOAT[]"]
@@ -176,7 +178,23 @@ USER_PREFERENCE = Dataset(
 )
 
 FACTS: tuple[Dataset, ...] = (EVENTS, DELTAS, CATALOGUE_CHANGES)
-SNAPSHOTS: tuple[Dataset, ...] = (VIDEO_ENGAGEMENT, WATCH_HISTORY, USER_PREFERENCE, CATALOGUE)
+_FLAT = (VIDEO_ENGAGEMENT, WATCH_HISTORY, USER_PREFERENCE, CATALOGUE)
+
+
+def _whole(table: TableSpec) -> Dataset:
+    """Return the dataset of a table that has no columns of its own here: its values as JSON text."""
+    key = "Keyed pseudonym, as in events." if table.personal else f"The {table.keyed_by}."
+    columns = (
+        Column("key", "VARCHAR", key),
+        Column("value", "VARCHAR", "The row as JSON text: value->>'$.field' reads a field."),
+    )
+    return Dataset(table.name, table.name, False, table.help, columns)
+
+
+SNAPSHOTS: tuple[Dataset, ...] = (
+    *_FLAT,
+    *(_whole(table) for table in TABLES if table.name not in {flat.source for flat in _FLAT}),
+)
 DATASETS: tuple[Dataset, ...] = FACTS + SNAPSHOTS
 
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 from media.workers.protocol import Request, emit, serve
 from streams.lake import parquet
 from streams.lake.columns import Dataset, dataset
-from streams.lake.rows import TABLE_ROWS, Row, Unfit, pseudonyms
+from streams.lake.rows import Row, Unfit, pseudonyms, table_rows
 
 PART_BYTES = 384 * 1024
 
 
 def _batches(kind: Dataset, lines: Path, key: bytes) -> Iterator[pa.RecordBatch]:
-    value_type, make = TABLE_ROWS[kind.name]
+    value_type, make = table_rows(kind.name)
     name, held = pseudonyms(key), list[Row]()
     with lines.open("rb") as file:
         for line in file:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tables.definitions import CatalogueEntry
+from tables.definitions import TABLES, CatalogueEntry
 from tables.records import Card, CatalogueChange, EngagementDelta, EngagementEvent
 from tables.reducers.engagement import STEP_FRACTION, VideoEngagement, WatchHistory, completion_rate, reached
 from tables.reducers.preferences import UserPreference
@@ -139,9 +139,24 @@ FACT_ROWS: Mapping[str, tuple[type[Any], Callable[[Any, Place, Pseudonym], tuple
     "deltas": (EngagementDelta, delta_row),
     "catalogue_changes": (CatalogueChange, change_row),
 }
-TABLE_ROWS: Mapping[str, tuple[type[msgspec.Struct], Callable[[str, Any, Pseudonym], Iterator[Row]]]] = {
+MakeRows = Callable[[str, Any, Pseudonym], Iterator[Row]]
+_TABLE_ROWS: Mapping[str, tuple[type[msgspec.Struct], MakeRows]] = {
     "catalogue": (CatalogueEntry, catalogue_rows),
     "video_engagement": (VideoEngagement, engagement_rows),
     "watch_history": (WatchHistory, history_rows),
     "user_preference": (UserPreference, preference_rows),
 }
+
+
+def table_rows(name: str) -> tuple[type[msgspec.Struct], MakeRows]:
+    """Return the type of a table's values and what makes rows of them: flat ones, or (key, JSON text)."""
+    if name in _TABLE_ROWS:
+        return _TABLE_ROWS[name]
+    from streams.reading import plain  # brings the log, which only this needs
+
+    spec = next(table for table in TABLES if table.name == name)
+
+    def whole_rows(key: str, value: Any, pseudonym: Pseudonym) -> Iterator[Row]:
+        yield pseudonym(key) if spec.personal else key, msgspec.json.encode(plain(value)).decode()
+
+    return spec.value, whole_rows

@@ -21,7 +21,7 @@ from streams.lake import manifest as book
 from streams.lake import parquet, upkeep
 from streams.lake.columns import FACTS, SNAPSHOTS, Dataset
 from streams.lake.manifest import Facts, FilePart, Manifest, Snapshot
-from streams.lake.rows import FACT_ROWS, TABLE_ROWS, Pseudonym, Row, Unfit, pseudonyms
+from streams.lake.rows import FACT_ROWS, Pseudonym, Row, Unfit, pseudonyms, table_rows
 from streams.log.records import Chunk
 from streams.log.store import EmbeddedLog
 
@@ -204,7 +204,7 @@ def _table_batches(
     plan: Plan, dataset: Dataset, place: tuple[str, int], skipped: list[int]
 ) -> Iterator[pa.RecordBatch]:
     """Yield a partition's rows: one pass finds the newest offset of each key, one reads those values."""
-    kind, make = TABLE_ROWS[dataset.name]
+    kind, make = table_rows(dataset.name)
     decode = msgspec.json.Decoder(kind).decode
     newest: dict[bytes | None, int] = {}
     for chunk in _chunks(plan.log, place, 0):

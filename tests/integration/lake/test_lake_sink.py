@@ -17,9 +17,10 @@ from media.child import ROOT, child_environment
 from media.workers.protocol import Refused
 from streams.lake import manifest as book
 from streams.lake import sink, upkeep
+from streams.lake.columns import SNAPSHOTS
 from streams.lake.rows import pseudonyms
 from streams.log import EmbeddedLog
-from tables.definitions import CatalogueEntry
+from tables.definitions import TABLES, CatalogueEntry
 from tables.records import Action, Card, CatalogueChange, EngagementDelta, EngagementEvent
 from tables.reducers.engagement import Counters, VideoEngagement, Watched, WatchHistory
 from tables.reducers.preferences import UserPreference
@@ -229,6 +230,25 @@ async def test_snapshot_is_the_table_when_rows_were_changed_and_deleted(pond):
     await pond.watch(1)
     await pond.lake.refresh()
     assert len(book.snapshots(pond.folder / "lake", "catalogue")) == 1  # it has not changed
+
+
+async def test_every_table_is_a_dataset_when_it_has_no_columns_of_its_own(pond):
+    """A table that is added later can be asked at once: its values are JSON text."""
+    assert {kind.name for kind in SNAPSHOTS} == {table.name for table in TABLES}
+    for table in TABLES:
+        await pond.row(table.name, "some key", _smallest(table.value))
+    await pond.lake.refresh()
+    for kind in SNAPSHOTS:
+        if [column.name for column in kind.columns] == ["key", "value"]:
+            ((key, text),) = await pond.ask(f'SELECT key, value FROM "{kind.name}"')
+            assert isinstance(json.loads(text), dict)
+            spec = next(table for table in TABLES if table.name == kind.name)
+            assert (key == "some key") is not spec.personal
+
+
+def _smallest(kind):
+    """Return a value of a table with nothing in it."""
+    return CatalogueEntry(card("v1"), 1) if kind is CatalogueEntry else kind()
 
 
 async def test_lake_refuses_when_the_log_was_set_back(pond, tmp_path):

@@ -5,6 +5,7 @@ import { DESKTOP, useMedia } from "./lib/media-query";
 import { useStore } from "./lib/store";
 import { currentPath, parseRoute } from "./router";
 import type { Route } from "./router";
+import { LazyAnalyst } from "./screens/analyst/LazyAnalyst";
 import { AuthScreen } from "./screens/auth/AuthScreen";
 import { FeedScreen } from "./screens/feed/FeedScreen";
 import { ProfileScreen } from "./screens/profile/ProfileScreen";
@@ -25,6 +26,7 @@ const TITLES: Readonly<Record<Route["name"], string>> = {
   upload: "Upload · FreeWill",
   studio: "Your videos · FreeWill",
   settings: "Settings · FreeWill",
+  analyst: "Analysts · FreeWill",
   video: "Video · FreeWill",
   profile: "Profile · FreeWill",
   missing: "Not found · FreeWill",
@@ -59,6 +61,8 @@ function Screen({ route }: { route: Route }): JSX.Element {
       return <StudioScreen />;
     case "settings":
       return <SettingsScreen />;
+    case "analyst":
+      return <LazyAnalyst />;
     case "video":
       return <VideoScreen key={route.id} id={route.id} />;
     case "profile":

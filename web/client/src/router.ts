@@ -8,6 +8,7 @@ export type Route =
   | { name: "upload" }
   | { name: "studio" }
   | { name: "settings" }
+  | { name: "analyst" }
   | { name: "video"; id: string }
   | { name: "profile"; username: string }
   | { name: "missing" };
@@ -19,6 +20,7 @@ const FIXED: Readonly<Record<string, Route>> = {
   "/upload": { name: "upload" },
   "/studio": { name: "studio" },
   "/settings": { name: "settings" },
+  "/analyst": { name: "analyst" },
 };
 
 function decode(part: string): string {

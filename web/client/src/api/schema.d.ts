@@ -672,6 +672,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/feed/following": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What those whom the caller follows made, newest first. */
+        get: operations["get_following_feed"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/feed/feedback": {
         parameters: {
             query?: never;
@@ -717,6 +734,92 @@ export interface paths {
         put?: never;
         /** Drop the caller's kept ranking. */
         post: operations["invalidate_feed"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/videos": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's own videos; document 001's shape. */
+        get: operations["list_videos_001"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/videos/{video_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A video; document 001's shape. */
+        get: operations["get_video_001"];
+        put?: never;
+        post?: never;
+        /** Delete a video. */
+        delete: operations["delete_video_001"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reels/upload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Upload a video; document 002's shape. */
+        post: operations["upload_reel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reels/{video_id}/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The state of a reel. */
+        get: operations["get_reel_status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A ranked page; document 002's shape. */
+        get: operations["list_reels"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -798,7 +901,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Rows in key order. */
+        /** Rows in key order; all of them as CSV, JSON lines or Arrow by Accept. */
         get: operations["list_rows"];
         put?: never;
         post?: never;
@@ -817,6 +920,125 @@ export interface paths {
         };
         /** One row. */
         get: operations["get_row"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tables/{name}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A table's rows, then its changes; resumable with `since`. SSE by Accept. */
+        get: operations["follow_table"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/analytics/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** One SELECT over the lake; CSV or Arrow by Accept. Audited. */
+        post: operations["query_lake"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/analytics/datasets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The views that SQL sees, their columns and freshness. */
+        get: operations["list_datasets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What could not be handled, newest first. */
+        get: operations["list_dead_letters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send dead letters to their topics again; all or none. */
+        post: operations["replay_dead_letters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/drop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Decide that nothing is to be done about dead letters; all or none. */
+        post: operations["drop_dead_letters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/{topic}/{partition}/{offset}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One dead letter, its value included. */
+        get: operations["get_dead_letter"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1255,6 +1477,95 @@ export interface components {
             };
         };
         /**
+         * CamelListed
+         * @description A video in 001's list (C18).
+         */
+        CamelListed: {
+            /** Id */
+            id: string;
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED";
+            /**
+             * Createdat
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            createdAt: string;
+            /**
+             * Updatedat
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            updatedAt: string;
+        };
+        /**
+         * CamelPlayback
+         * @description Whether it plays, and from where.
+         */
+        CamelPlayback: {
+            /** Ready */
+            ready: boolean;
+            /** Streamurl */
+            streamUrl: string | null;
+        };
+        /**
+         * CamelVideo
+         * @description A video of 001 (C17).
+         */
+        CamelVideo: {
+            /** Id */
+            id: string;
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED";
+            /**
+             * Createdat
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            createdAt: string;
+            /**
+             * Updatedat
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            updatedAt: string;
+            /** Ownerid */
+            ownerId: string;
+            /** Failreason */
+            failReason: string | null;
+            /** Durationseconds */
+            durationSeconds: number | null;
+            /** Width */
+            width: number | null;
+            /** Height */
+            height: number | null;
+            playback: components["schemas"]["CamelPlayback"];
+        };
+        /**
+         * CamelVideoList
+         * @description A page of 001's list.
+         */
+        CamelVideoList: {
+            /** Items */
+            items: components["schemas"]["CamelListed"][];
+            /** Nextcursor */
+            nextCursor: string | null;
+        };
+        /**
          * ClientEvent
          * @description One thing the caller did. ``event_id`` is the idempotency key; see ``rejected`` for what is wrong.
          */
@@ -1290,6 +1601,18 @@ export interface components {
              * @default null
              */
             occurred_at: string | null;
+        };
+        /**
+         * ColumnAnswer
+         * @description One column.
+         */
+        ColumnAnswer: {
+            /** Name */
+            name: string;
+            /** Type */
+            type: string;
+            /** Description */
+            description: string;
         };
         /**
          * CommentAnswer
@@ -1352,6 +1675,42 @@ export interface components {
             id: string;
             /** Username */
             username: string;
+        };
+        /**
+         * DatasetAnswer
+         * @description One view that SQL sees.
+         */
+        DatasetAnswer: {
+            /** Name */
+            name: string;
+            /** Description */
+            description: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "facts" | "snapshot";
+            /** Columns */
+            columns: components["schemas"]["ColumnAnswer"][];
+            /** Rows */
+            rows: number;
+            /** As Of */
+            as_of: string | null;
+            /** Snapshot */
+            snapshot: string | null;
+        };
+        /**
+         * DatasetList
+         * @description Every view.
+         */
+        DatasetList: {
+            /** Items */
+            items: components["schemas"]["DatasetAnswer"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: null;
         };
         /**
          * Document
@@ -1590,6 +1949,86 @@ export interface components {
             status: string;
         };
         /**
+         * LetterAnswer
+         * @description One dead letter.
+         */
+        LetterAnswer: {
+            /** Id */
+            id: string;
+            /** Topic */
+            topic: string;
+            /** Key */
+            key: string;
+            /** Code */
+            code: string;
+            /** Message */
+            message: string;
+            /** Agent */
+            agent: string;
+            /**
+             * At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            at: string;
+            /** State */
+            state: string;
+        };
+        /**
+         * LetterChoice
+         * @description Which letters to decide about; all or none.
+         */
+        LetterChoice: {
+            /** Ids */
+            ids: string[];
+        };
+        /**
+         * LetterDone
+         * @description How many were decided about.
+         */
+        LetterDone: {
+            /** Count */
+            count: number;
+        };
+        /**
+         * LetterList
+         * @description A page of letters, newest first.
+         */
+        LetterList: {
+            /** Items */
+            items: components["schemas"]["LetterAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * LetterWhole
+         * @description One dead letter with the value that could not be handled, as text.
+         */
+        LetterWhole: {
+            /** Id */
+            id: string;
+            /** Topic */
+            topic: string;
+            /** Key */
+            key: string;
+            /** Code */
+            code: string;
+            /** Message */
+            message: string;
+            /** Agent */
+            agent: string;
+            /**
+             * At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            at: string;
+            /** State */
+            state: string;
+            /** Original */
+            original: string;
+        };
+        /**
          * LikeAnswer
          * @description The relation after the call; calling twice is once (H3, X33).
          */
@@ -1756,6 +2195,45 @@ export interface components {
             actor_url: string;
         };
         /**
+         * QueryAnswer
+         * @description What a query found; `rows` are arrays in the order of `columns`.
+         */
+        QueryAnswer: {
+            /** Columns */
+            columns: string[];
+            /** Types */
+            types: string[];
+            /** Rows */
+            rows: unknown[][];
+            /**
+             * Truncated
+             * @description Whether there were more rows than the limit, or than 16 MB.
+             */
+            truncated: boolean;
+            /** Elapsed Ms */
+            elapsed_ms: number;
+        };
+        /**
+         * QueryRequest
+         * @description One SELECT over the lake.
+         */
+        QueryRequest: {
+            /** Sql */
+            sql: string;
+            /**
+             * Limit
+             * @description Most rows.
+             * @default 10000
+             */
+            limit: number;
+            /**
+             * Fresh
+             * @description Write what is new to the lake first.
+             * @default false
+             */
+            fresh: boolean;
+        };
+        /**
          * ReadinessAnswer
          * @description Whether the server can do its work, and what it waits for.
          */
@@ -1768,6 +2246,105 @@ export interface components {
             checks: {
                 [key: string]: string;
             };
+        };
+        /**
+         * Reel
+         * @description One reel of 002's list.
+         */
+        Reel: {
+            /** Video Id */
+            video_id: string;
+            /** Creator Id */
+            creator_id: string;
+            /** Title */
+            title: string;
+            /** Duration Seconds */
+            duration_seconds: number;
+            /** View Count */
+            view_count: number;
+            /** Like Count */
+            like_count: number;
+            /** Completion Rate */
+            completion_rate: number | null;
+            /** Thumbnail Url */
+            thumbnail_url: string | null;
+            /** Streaming Url */
+            streaming_url: string | null;
+            /** Score */
+            score: number;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * ReelForm
+         * @description 002's upload form (A21).
+         */
+        ReelForm: {
+            /**
+             * Video
+             * Format: binary
+             */
+            video: string;
+            /** Title */
+            title: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /**
+             * Hashtags
+             * @default []
+             */
+            hashtags: string[];
+        };
+        /**
+         * ReelList
+         * @description 002's page (E28).
+         */
+        ReelList: {
+            /** Videos */
+            videos: components["schemas"]["Reel"][];
+            /** Cursor */
+            cursor: string | null;
+            /** Has More */
+            has_more: boolean;
+            /** Cache Hit */
+            cache_hit: boolean;
+            /** Response Time Ms */
+            response_time_ms: number;
+        };
+        /**
+         * ReelState
+         * @description 002's state of a reel (A23, C2).
+         */
+        ReelState: {
+            /** Video Id */
+            video_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "uploading" | "processing" | "published" | "failed";
+            /** Upload Progress */
+            upload_progress: number;
+            /** Processing Progress */
+            processing_progress: number;
+        };
+        /**
+         * ReelUpload
+         * @description 002's reply to an upload (A21, X52).
+         */
+        ReelUpload: {
+            /** Video Id */
+            video_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "uploading" | "processing" | "published" | "failed";
+            /** Upload Progress */
+            upload_progress: number;
         };
         /**
          * RefreshRequest
@@ -5402,6 +5979,77 @@ export interface operations {
             };
         };
     };
+    get_following_feed: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                profile?: string | null;
+                algo?: ("ch" | "time") | null;
+                tag?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What those whom the caller follows made, newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedAnswer"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     post_feedback: {
         parameters: {
             query?: never;
@@ -5585,6 +6233,450 @@ export interface operations {
                 };
             };
             /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_videos_001: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                status?: ("DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller's own videos; document 001's shape. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelVideoList"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_video_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A video; document 001's shape. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelVideo"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    delete_video_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Delete a video. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    upload_reel: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["ReelForm"];
+            };
+        };
+        responses: {
+            /** @description Upload a video; document 002's shape. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReelUpload"];
+                };
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description USER_NOT_FOUND: No such user (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_reel_status: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The state of a reel. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReelState"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_reels: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                profile?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A ranked page; document 002's shape. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReelList"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -5891,7 +6983,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Rows in key order. */
+            /** @description Rows in key order; all of them as CSV, JSON lines or Arrow by Accept. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5907,6 +6999,92 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_FOUND: There is nothing here: an unknown route, or an object of no listed kind. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_ACCEPTABLE: None of the accepted content types can be produced. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_row: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One row. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TableRowAnswer"];
                 };
             };
             /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
@@ -5965,25 +7143,583 @@ export interface operations {
             };
         };
     };
-    get_row: {
+    follow_table: {
         parameters: {
-            query?: never;
+            query?: {
+                since?: string | null;
+            };
             header?: never;
             path: {
                 name: string;
-                key: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description One row. */
+            /** @description A table's rows, then its changes; resumable with `since`. SSE by Accept. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TableRowAnswer"];
+                    "application/x-ndjson": string;
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_FOUND: There is nothing here: an unknown route, or an object of no listed kind. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_ACCEPTABLE: None of the accepted content types can be produced. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    query_lake: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QueryRequest"];
+            };
+        };
+        responses: {
+            /** @description One SELECT over the lake; CSV or Arrow by Accept. Audited. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryAnswer"];
+                };
+            };
+            /** @description INVALID_SQL: The text is not one SELECT over the lake's views, or cannot be run (Y10).; QUERY_TOO_LARGE: The query needs more time or memory than a query may have; `details.limit` says which (Y10).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_ACCEPTABLE: None of the accepted content types can be produced. */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FAILURE: Something that the server depends on failed.; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_datasets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The views that SQL sees, their columns and freshness. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DatasetList"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_dead_letters: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                topic?: string;
+                code?: string;
+                key?: string;
+                state?: "open" | "replayed" | "dropped" | "all";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What could not be handled, newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LetterList"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    replay_dead_letters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LetterChoice"];
+            };
+        };
+        responses: {
+            /** @description Send dead letters to their topics again; all or none. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LetterDone"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_FOUND: There is nothing here: an unknown route, or an object of no listed kind. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    drop_dead_letters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LetterChoice"];
+            };
+        };
+        responses: {
+            /** @description Decide that nothing is to be done about dead letters; all or none. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LetterDone"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_FOUND: There is nothing here: an unknown route, or an object of no listed kind. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_dead_letter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                topic: string;
+                partition: string;
+                offset: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One dead letter, its value included. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LetterWhole"];
                 };
             };
             /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */

@@ -1,5 +1,6 @@
 import type { ComponentChildren, JSX } from "preact";
-import { Clapperboard, House, LogIn, LogOut, Plus, Settings, User } from "lucide-preact";
+import { ChartColumn, Clapperboard, House, LogIn, LogOut, Plus, Settings, User } from "lucide-preact";
+import { mayAnalyse } from "../api/analyst";
 import { logout } from "../api/endpoints";
 import { session } from "../api/session";
 import { useStore } from "../lib/store";
@@ -50,6 +51,9 @@ export function Rail({ route }: { route: Route }): JSX.Element {
       <NavLink href="/" label="For you" icon={<House size={22} />} current={at === "feed"} />
       <NavLink href="/upload" label="Upload" icon={<Plus size={22} />} current={at === "upload"} dot={running} data-testid="nav-upload" />
       <NavLink href="/studio" label="Your videos" icon={<Clapperboard size={22} />} current={at === "studio"} />
+      {mayAnalyse(current?.user.role) && (
+        <NavLink href="/analyst" label="Analysts" icon={<ChartColumn size={22} />} current={at === "analyst"} />
+      )}
       <NavLink href="/settings" label="Settings" icon={<Settings size={22} />} current={at === "settings"} />
       <div class="rail-foot">
         {current ? (
