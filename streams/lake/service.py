@@ -1,7 +1,6 @@
 """What the server and the command line call: write the lake, ask it, each in a child process (Y10)."""
 
 import asyncio
-import base64
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,9 +11,10 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from media.child import ChildCrashed, ChildError, Message, run_child
+from media.child import ChildCrashed, ChildError, Message
 from media.limits import GIB, ChildLimits
 from streams.lake import manifest as book
+from streams.lake.child import run_child
 from streams.lake.columns import DATASETS
 from tables.analytics import Answer, Audit, Format, Who
 from tables.errors import AppError, Failure, InvalidSql, QueryTooLarge, ServiceUnavailable
@@ -87,7 +87,7 @@ class Lake:
                 "retention_days": known.retention_days,
             }
             try:
-                done = await run_child("streams.lake.sink", request, SINK_LIMITS)
+                _, done = await run_child("streams.lake.sink", request, SINK_LIMITS)
             except (ChildError, ChildCrashed) as error:
                 log.error("lake_write_failed", error=str(error), details=getattr(error, "details", None))
                 raise Failure(f"The lake could not be written: {error}") from error
@@ -148,13 +148,8 @@ class Lake:
         self, module: str, request: Mapping[str, Any], limits: ChildLimits
     ) -> tuple[bytes, Message]:
         """Run a child that sends its body in messages; its failures are the caller's."""
-        parts: list[bytes] = []
-
-        async def collect(message: Message) -> None:
-            parts.append(base64.b64decode(message["data"]))
-
         try:
-            done = await run_child(module, request, limits, collect)
+            return await run_child(module, request, limits)
         except ChildError as error:
             if error.code == InvalidSql.code:
                 raise InvalidSql(error.reason or None) from None
@@ -166,7 +161,6 @@ class Lake:
             limit = "time" if error.cause == "timeout" else "memory"
             log.warning("query_ended", cause=error.cause, stderr=error.stderr_tail[-500:])
             raise QueryTooLarge(details={"limit": limit, "seconds": limits.wall_seconds}) from None
-        return b"".join(parts), done
 
     async def table_arrow(self, name: str, rows: AsyncIterator[bytes]) -> bytes:
         """Return stored rows as an Arrow IPC stream in the lake's columns: ``rows`` are ``json_line``s."""

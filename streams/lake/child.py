@@ -1,0 +1,85 @@
+"""Running a child of the lake without a pause of the event loop.
+
+The protocol and the walls are those of ``media.child``. Only the start differs: uvloop forks, which copies
+the page tables of the whole server (17 ms of 200 MB, measured), while ``subprocess`` in a thread uses vfork
+and takes the loop 1 to 4 ms. The answers, up to 16 MB, are decoded in that thread too.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from media.child import ChildCrashed, ChildError, Message, child_environment
+from media.limits import ChildLimits
+
+
+async def run_child(module: str, request: Mapping[str, Any], limits: ChildLimits) -> tuple[bytes, Message]:
+    """Run ``python -m module`` on one request; return the body that it sent, and its result.
+
+    A cancelled caller kills the child.
+
+    Raises:
+        ChildError: the child refused, with its code.
+        ChildCrashed: it died, ran out of a limit, or broke the protocol.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+    line = json.dumps({"limits": limits.as_json(), **request}).encode() + b"\n"
+    try:
+        return await asyncio.to_thread(_run, module, line, limits.wall_seconds, started)
+    except asyncio.CancelledError:
+        for process in started:
+            _kill(process)
+        raise
+
+
+def _run(
+    module: str, line: bytes, seconds: float, started: "list[subprocess.Popen[bytes]]"
+) -> tuple[bytes, Message]:
+    with subprocess.Popen(  # noqa: S603 - one of our own modules
+        [sys.executable, "-P", "-s", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=child_environment(),
+        cwd="/",
+        start_new_session=True,
+    ) as process:
+        started.append(process)
+        try:
+            out, err = process.communicate(line, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise ChildCrashed("timeout", "") from None
+        finally:
+            _kill(process)
+    return _answer(out, err, process.returncode)
+
+
+def _answer(out: bytes, err: bytes, code: int) -> tuple[bytes, Message]:
+    body, last = bytearray(), None
+    with suppress(ValueError):
+        for line in out.splitlines():
+            message = json.loads(line)
+            if message["kind"] == "body":
+                body += base64.b64decode(message["data"])
+            else:
+                last = message
+    if last is None:
+        cause = f"signal {-code}" if code < 0 else f"exit {code}"
+        raise ChildCrashed(cause, err[-8192:].decode(errors="replace"))
+    if last["kind"] == "error":
+        raise ChildError(last["code"], last["reason"], last["details"], retryable=False)
+    return bytes(body), last
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill what is left of the child's process group."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
