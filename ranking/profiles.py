@@ -73,15 +73,16 @@ SOCIAL: Final = Profile(
 HYBRID: Final = Profile(
     "hybrid", {"recency": 0.4, "engagement": 0.3, "author_affinity": 0.2, "ml_score": 0.1}
 )
+# Chosen by tests/bench/bench_recsys.py; freshness and affinity, which its data has not, by judgement.
 BLEND: Final = Profile(
     "blend",
     {
-        "similarity": 0.45,
-        "engagement": 0.25,
-        "freshness": 0.15,
-        "affinity": 0.15,
+        "similarity": 0.15,
+        "engagement": 0.3,
+        "freshness": 0.1,
+        "affinity": 0.1,
         "following": 0.0,
-        "together": 0.0,
+        "together": 0.35,
     },
     creator_share=0.4,
     author_decay=0.5,
