@@ -36,6 +36,7 @@ from streams.log.topics import TopicPolicy
 from streams.reading import Progress
 from streams.topics import (
     CATALOGUE_CHANGES,
+    CHANGE_TOPICS,
     CONTENT_EVENTS,
     DEAD_RETENTION_SECONDS,
     ENGAGEMENT_DELTAS,
@@ -160,6 +161,8 @@ async def declare_topics(log: MessageLog, partitions: int) -> None:
     for topic in TOPICS:
         await log.declare(topic.name, partitions, TopicPolicy(retention_seconds=topic.retention_seconds))
         await log.declare(topic.dead, partitions, TopicPolicy(retention_seconds=DEAD_RETENTION_SECONDS))
+    for topic in CHANGE_TOPICS:
+        await log.declare(topic.name, partitions, TopicPolicy(compact=True))
 
 
 def _topic(app: Any, topic: TopicSpec, partitions: int) -> Any:

@@ -11,7 +11,7 @@ import structlog
 
 from streams.log.commit import LogWriter, Outgoing
 from tables.relational.engine import Database
-from tables.relational.outbox import delete, pending
+from tables.relational.outbox import delete, payload_of, pending
 
 log = structlog.get_logger(__name__)
 BATCH_ROWS = 1000
@@ -55,7 +55,7 @@ class OutboxRelay:
             rows = await pending(session, BATCH_ROWS)
         if not rows:
             return 0
-        await self._writer.publish([Outgoing(row.topic, row.key, row.payload) for row in rows])
+        await self._writer.publish([Outgoing(row.topic, row.key, payload_of(row)) for row in rows])
         async with self._database.transaction() as session:
             await delete(session, [row.id for row in rows])
         self._moved(len(rows))

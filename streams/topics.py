@@ -15,6 +15,7 @@ from tables.records import (
     Notification,
     PairDelta,
     Record,
+    RowChange,
     UserFact,
     VideoUploaded,
 )
@@ -76,6 +77,18 @@ TOPICS: tuple[TopicSpec, ...] = (
     CONTENT_EVENTS,
     CATALOGUE_CHANGES,
     NOTIFICATIONS,
+)
+# Row changes of the relational store (F20): for analysts and whoever keeps a copy; no agent of ours reads
+# them, so they have no dead letters. The newest record of each row stays.
+CHANGE_TOPICS: tuple[TopicSpec, ...] = tuple(
+    TopicSpec(f"cdc.{table}", RowChange, f"{key} id", retention_seconds=None)
+    for table, key in (
+        ("users", "user"),
+        ("videos", "video"),
+        ("follows", "follower and followed"),
+        ("likes", "user and video"),
+        ("comments", "comment"),
+    )
 )
 DEAD_RETENTION_SECONDS = 90 * DAY_SECONDS
 

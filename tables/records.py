@@ -220,6 +220,21 @@ class UserFact(Record, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class RowChange(Record, frozen=True, kw_only=True):
+    """A row of the relational store changed. Topics ``cdc.*``, key ``key`` (F20).
+
+    ``op`` is "c", "u" or "d"; ``after`` is the row without secrets and counters, None when it is gone.
+    ``seq`` is the outbox sequence: of two records of one key the one with the higher is newer.
+    """
+
+    op: str
+    table: str
+    key: str
+    at: float
+    seq: int = 0
+    after: dict[str, object] | None = None
+
+
 class Notification(Record, frozen=True, kw_only=True):
     """One frame for the recipient's sockets. Topic ``notifications``, key recipient id (I2)."""
 

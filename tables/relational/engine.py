@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from tables.errors import AppError, DatabaseFailure, ValidationFailed
+from tables.relational.capture import capturing_session
 
 T = TypeVar("T")
 Synchronous = Literal["FULL", "NORMAL"]
@@ -123,7 +124,9 @@ class Database:
     @asynccontextmanager
     async def _open(self, engine: AsyncEngine, *, commit: bool) -> AsyncIterator[AsyncSession]:
         try:
-            async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session:
+            async with AsyncSession(
+                engine, expire_on_commit=False, autoflush=False, sync_session_class=capturing_session()
+            ) as session:
                 yield session
                 if commit:
                     await _commit(session)

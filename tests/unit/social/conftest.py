@@ -116,9 +116,12 @@ class World:
         return await self.videos.get(video.id, owner)
 
     async def outbox(self, topic: str | None = None) -> list[OutboxRow]:
+        """Return the rows of a topic, or of all but row changes."""
         async with self.database.session() as session:
             rows = list(await session.scalars(select(OutboxRow).order_by(OutboxRow.id)))
-        return [row for row in rows if topic in (None, row.topic)]
+        if topic is None:
+            return [row for row in rows if not row.topic.startswith("cdc.")]
+        return [row for row in rows if row.topic == topic]
 
     async def drain(self) -> None:
         async with self.database.transaction() as session:

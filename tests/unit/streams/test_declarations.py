@@ -3,8 +3,9 @@
 import msgspec
 
 from freewill.paths import APP_ID
-from streams.topics import TOPICS, spec
+from streams.topics import CHANGE_TOPICS, TOPICS, spec
 from tables.definitions import TABLES
+from tables.relational import capture
 
 
 def test_topic_names_never_change():
@@ -21,6 +22,14 @@ def test_topic_names_never_change():
         "notifications": ("Notification", "recipient id"),
     }
     assert spec("media.jobs").dead == "media.jobs.dead"
+    assert {topic.name: (topic.record.__name__, topic.keyed_by) for topic in CHANGE_TOPICS} == {
+        "cdc.users": ("RowChange", "user id"),
+        "cdc.videos": ("RowChange", "video id"),
+        "cdc.follows": ("RowChange", "follower and followed id"),
+        "cdc.likes": ("RowChange", "user and video id"),
+        "cdc.comments": ("RowChange", "comment id"),
+    }
+    assert {topic.name for topic in CHANGE_TOPICS} == set(capture.TOPICS.values())
 
 
 def test_table_names_never_change():
