@@ -38,6 +38,7 @@ from streams.topics import (
     CATALOGUE_CHANGES,
     CHANGE_TOPICS,
     CONTENT_EVENTS,
+    CREATOR_DELTAS,
     DEAD_RETENTION_SECONDS,
     ENGAGEMENT_DELTAS,
     ENGAGEMENT_EVENTS,
@@ -46,6 +47,7 @@ from streams.topics import (
     NOTIFICATIONS,
     PAIR_DELTAS,
     TOPICS,
+    USER_DELTAS,
     USER_EVENTS,
     VIDEO_UPLOADED,
     TopicSpec,
@@ -53,7 +55,9 @@ from streams.topics import (
 from tables.definitions import (
     CATALOGUE,
     CO_OCCURRENCE,
+    CREATOR_TOTALS,
     TABLES,
+    USER_DAY,
     USER_PREFERENCE,
     VIDEO_ENGAGEMENT,
     WATCH_HISTORY,
@@ -61,6 +65,7 @@ from tables.definitions import (
 from tables.records import Card
 from tables.reducers.engagement import VideoEngagement, WatchHistory
 from tables.reducers.together import CoOccurrence
+from tables.reducers.totals import Totals
 from tables.relational.engine import Database
 
 
@@ -205,8 +210,17 @@ def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDep
         lambda batch: engagement.learn(batch, preferences, card_of, deps.clock()),
     )
     slices("pairs.count", PAIR_DELTAS, lambda b: engagement.pair(b, together, deps.catalogue.set_positives))
+    for name, topic, table in (
+        ("creators.total", CREATOR_DELTAS, CREATOR_TOTALS),
+        ("users.total", USER_DELTAS, USER_DAY),
+    ):
+        slices(name, topic, _totalling(Fold(tables[table.name], writer, Totals.copy)))
     slices("preferences.steer", USER_EVENTS, lambda batch: engagement.steer(batch, preferences))
     slices("catalogue.keep", CATALOGUE_CHANGES, lambda batch: catalogue.keep(batch, cards, show))
+
+
+def _totalling(totals: Fold[Totals]) -> Callable[[Any], Awaitable[None]]:
+    return lambda batch: engagement.total(batch, totals)
 
 
 def _register_media(

@@ -16,6 +16,7 @@ from tables.records import (
     PairDelta,
     Record,
     RowChange,
+    TotalsDelta,
     UserFact,
     VideoUploaded,
 )
@@ -59,6 +60,8 @@ ENGAGEMENT_DELTAS = TopicSpec(
     "engagement.deltas", EngagementDelta, "content id", retention_seconds=WEEK_SECONDS
 )
 PAIR_DELTAS = TopicSpec("pairs.deltas", PairDelta, "content id", retention_seconds=WEEK_SECONDS)
+CREATOR_DELTAS = TopicSpec("creator.deltas", TotalsDelta, "creator id", retention_seconds=WEEK_SECONDS)
+USER_DELTAS = TopicSpec("user.deltas", TotalsDelta, "user id", retention_seconds=WEEK_SECONDS)
 USER_EVENTS = TopicSpec("events.user", UserFact, "user id")
 CONTENT_EVENTS = TopicSpec("events.content", ContentFact, "video id", sliced=False)
 CATALOGUE_CHANGES = TopicSpec(
@@ -73,6 +76,8 @@ TOPICS: tuple[TopicSpec, ...] = (
     ENGAGEMENT_EVENTS,
     ENGAGEMENT_DELTAS,
     PAIR_DELTAS,
+    CREATOR_DELTAS,
+    USER_DELTAS,
     USER_EVENTS,
     CONTENT_EVENTS,
     CATALOGUE_CHANGES,

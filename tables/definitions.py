@@ -11,6 +11,7 @@ from tables.records import Card
 from tables.reducers.engagement import VideoEngagement, WatchHistory
 from tables.reducers.preferences import UserPreference
 from tables.reducers.together import CoOccurrence
+from tables.reducers.totals import Totals
 
 
 class CatalogueEntry(msgspec.Struct):
@@ -79,6 +80,24 @@ CO_OCCURRENCE = TableSpec(
     "pairs.count",
     "The 100 videos that the same people found good, with weights that halve in three days.",
 )
+CREATOR_TOTALS = TableSpec(
+    "creator_totals",
+    Totals,
+    "creator id",
+    "creator.deltas",
+    "creators.total",
+    "What happened to one creator's videos, by day, newest 90.",
+    personal=True,
+)
+USER_DAY = TableSpec(
+    "user_day",
+    Totals,
+    "user id",
+    "user.deltas",
+    "users.total",
+    "What one user did, by day, newest 90.",
+    personal=True,
+)
 CATALOGUE = TableSpec(
     "catalogue",
     CatalogueEntry,
@@ -89,4 +108,12 @@ CATALOGUE = TableSpec(
     everywhere=True,
 )
 
-TABLES: tuple[TableSpec, ...] = (VIDEO_ENGAGEMENT, WATCH_HISTORY, USER_PREFERENCE, CO_OCCURRENCE, CATALOGUE)
+TABLES: tuple[TableSpec, ...] = (
+    VIDEO_ENGAGEMENT,
+    WATCH_HISTORY,
+    USER_PREFERENCE,
+    CO_OCCURRENCE,
+    CREATOR_TOTALS,
+    USER_DAY,
+    CATALOGUE,
+)

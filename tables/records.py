@@ -151,6 +151,31 @@ class EngagementDelta(Record, frozen=True, kw_only=True):
     more: tuple["EngagementDelta", ...] = ()
 
 
+class DayCounts(msgspec.Struct, frozen=True, array_like=True):
+    """What happened in one day; changes may be negative (an unlike), sums shown are not."""
+
+    events: int = 0
+    views: int = 0
+    likes: int = 0
+    comments: int = 0
+    shares: int = 0
+    saves: int = 0
+    completes: int = 0
+    watch_ms: int = 0
+
+
+class TotalsDelta(Record, frozen=True, kw_only=True):
+    """Changes by day since the epoch (UTC). Topics ``creator.deltas`` and ``user.deltas``, key the person.
+
+    The origin is that of the source record, as with ``EngagementDelta``.
+    """
+
+    key: str
+    origin_partition: int
+    origin_offset: int
+    days: dict[int, DayCounts]
+
+
 class PairDelta(Record, frozen=True, kw_only=True):
     """Videos that one viewer found good together. Topic ``pairs.deltas``, key content id.
 

@@ -1,33 +1,60 @@
 """Agents that count: stage one by user, stage two by content, taste by user (F1-F9, D17)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from streams.folding import Fold, Folded
 from streams.log.commit import Outgoing
 from streams.log.slices import Slice
-from streams.topics import ENGAGEMENT_DELTAS, PAIR_DELTAS
-from tables.records import Card, EngagementDelta, EngagementEvent, PairDelta, UserFact, events_of
+from streams.topics import CREATOR_DELTAS, ENGAGEMENT_DELTAS, PAIR_DELTAS, USER_DELTAS
+from tables.records import Card, EngagementDelta, EngagementEvent, PairDelta, TotalsDelta, UserFact, events_of
 from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement, fold_history
 from tables.reducers.preferences import EMPTY, UserPreference, apply_fact, step
 from tables.reducers.together import CoOccurrence, Pairs, fold_pairs
+from tables.reducers.totals import Totals, fold_totals, of_creators, of_user
 
 _encode = msgspec.json.Encoder().encode
 
 
 async def observe(batch: Slice[EngagementEvent], histories: Fold[WatchHistory]) -> None:
-    """Stage one: fold a slice of events into their users' histories and emit what changed."""
+    """Stage one: fold a slice of events into their users' histories and emit what changed.
+
+    It is told to the videos, to their creators, and to the users' own days.
+    """
 
     def fold(states: dict[str, WatchHistory]) -> Folded[WatchHistory]:
         before = {user: state.applied for user, state in states.items()}
-        numbered = zip(batch.records, batch.offsets, strict=True)
-        deltas = fold_history(states, ((event, batch.partition, offset) for event, offset in numbered))
+        outputs: list[Outgoing] = []
+        for record, offset in zip(batch.records, batch.offsets, strict=True):
+            history = states.get(record.user_id)
+            if history is None or offset > history.applied:
+                deltas = fold_history(states, [(record, batch.partition, offset)])
+                outputs += _told(record, deltas, (batch.partition, offset))
         changed = {user: state for user, state in states.items() if state.applied != before.get(user, -1)}
-        outputs = [Outgoing(ENGAGEMENT_DELTAS.name, delta.content_id, _encode(delta)) for delta in deltas]
         return Folded(changed, outputs)
 
     await histories.apply(batch.partition, (event.user_id for event in batch.records), fold)
+
+
+def _told(
+    record: EngagementEvent, deltas: Sequence[EngagementDelta], origin: tuple[int, int]
+) -> Iterator[Outgoing]:
+    """Yield what one source record is to be told as: at most one output per key and topic."""
+    for delta in deltas:
+        yield Outgoing(ENGAGEMENT_DELTAS.name, delta.content_id, _encode(delta))
+    for totals in of_creators(record, deltas, *origin):
+        yield Outgoing(CREATOR_DELTAS.name, totals.key, _encode(totals))
+    yield Outgoing(USER_DELTAS.name, record.user_id, _encode(of_user(record, deltas, *origin)))
+
+
+async def total(batch: Slice[TotalsDelta], totals: Fold[Totals]) -> None:
+    """Add a slice of changes to the days of creators or of users."""
+
+    def fold(states: dict[str, Totals]) -> Folded[Totals]:
+        return Folded(states) if fold_totals(states, batch.records) else Folded({})
+
+    await totals.apply(batch.partition, (delta.key for delta in batch.records), fold)
 
 
 async def count(

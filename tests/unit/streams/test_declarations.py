@@ -16,6 +16,8 @@ def test_topic_names_never_change():
         "events.engagement": ("EngagementEvent", "user id"),
         "engagement.deltas": ("EngagementDelta", "content id"),
         "pairs.deltas": ("PairDelta", "content id"),
+        "creator.deltas": ("TotalsDelta", "creator id"),
+        "user.deltas": ("TotalsDelta", "user id"),
         "events.user": ("UserFact", "user id"),
         "events.content": ("ContentFact", "video id"),
         "catalogue.changes": ("CatalogueChange", "video id"),
@@ -39,6 +41,8 @@ def test_table_names_never_change():
         "watch_history": ("WatchHistory", "events.engagement"),
         "user_preference": ("UserPreference", "events.engagement"),
         "co_occurrence": ("CoOccurrence", "pairs.deltas"),
+        "creator_totals": ("Totals", "creator.deltas"),
+        "user_day": ("Totals", "user.deltas"),
         "catalogue": ("CatalogueEntry", "catalogue.changes"),
     }
 

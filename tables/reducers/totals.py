@@ -1,0 +1,120 @@
+"""Sums per day of what happened to a creator's videos and of what a user did (F12, F13).
+
+Stage one knows what each source record really changed; from that it makes one delta per creator and one per
+user. A row keeps 90 days and skips an origin that it has added. Sums are of integers: any order gives the
+same row. Pure.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from tables.records import DayCounts, EngagementDelta, EngagementEvent, TotalsDelta, events_of
+
+DAY_SECONDS: Final = 86_400
+DAYS: Final = 90
+"""Days kept, counted back from the newest with anything in it."""
+COUNTED: Final = ("views", "likes", "comments", "shares", "saves", "completes", "watch_ms")
+
+
+class Totals(msgspec.Struct, array_like=True):
+    """Tables ``creator_totals`` and ``user_day``: sums by day since the epoch (UTC), and what was applied."""
+
+    days: dict[int, DayCounts] = {}
+    applied: dict[int, int] = {}
+
+    def copy(self) -> "Totals":
+        """Return a copy that can be changed without touching what the table holds."""
+        return Totals(dict(self.days), dict(self.applied))
+
+
+def of_creators(
+    record: EngagementEvent, deltas: Sequence[EngagementDelta], partition: int, offset: int
+) -> list[TotalsDelta]:
+    """Return what a source record changed for each creator; events without a known owner count for none."""
+    owners = {event.video_id: event.owner_id for event in events_of(record)}
+    found: dict[str, dict[int, DayCounts]] = {}
+    for delta in deltas:
+        owner = owners.get(delta.content_id)
+        if owner:
+            _collect(found.setdefault(owner, {}), delta)
+    return [
+        TotalsDelta(key=owner, origin_partition=partition, origin_offset=offset, days=days)
+        for owner, days in found.items()
+    ]
+
+
+def of_user(
+    record: EngagementEvent, deltas: Sequence[EngagementDelta], partition: int, offset: int
+) -> TotalsDelta:
+    """Return what a source record says of its user's days: every event, and what they really changed."""
+    days: dict[int, DayCounts] = {}
+    for event in events_of(record):
+        day = int(event.occurred_at // DAY_SECONDS)
+        days[day] = plus(days.get(day), DayCounts(events=1))
+    for delta in deltas:
+        _collect(days, delta)
+    return TotalsDelta(key=record.user_id, origin_partition=partition, origin_offset=offset, days=days)
+
+
+def _collect(days: dict[int, DayCounts], delta: EngagementDelta) -> None:
+    for part in (delta, *delta.more):
+        day = int(part.at // DAY_SECONDS)
+        days[day] = plus(days.get(day), DayCounts(**{name: getattr(part, name) for name in COUNTED}))
+
+
+def plus(one: DayCounts | None, other: DayCounts) -> DayCounts:
+    """Return the sum of two days.
+
+    >>> plus(DayCounts(views=1), DayCounts(views=2)).views
+    3
+    """
+    if one is None:
+        return other
+    return DayCounts(*(a + b for a, b in zip(_values(one), _values(other), strict=True)))
+
+
+def _values(counts: DayCounts) -> Iterable[int]:
+    return msgspec.structs.astuple(counts)
+
+
+def add_totals(state: Totals, delta: TotalsDelta) -> bool:
+    """Add one delta to a row, in place, unless its origin was added before.
+
+    Returns:
+        False when it is a repetition and nothing was added.
+    """
+    if delta.origin_offset <= state.applied.get(delta.origin_partition, -1):
+        return False
+    state.applied[delta.origin_partition] = delta.origin_offset
+    for day, counts in delta.days.items():
+        state.days[day] = plus(state.days.get(day), counts)
+    newest = max(state.days, default=0)
+    for day in [day for day in state.days if day <= newest - DAYS]:
+        del state.days[day]
+    return True
+
+
+def fold_totals(states: dict[str, Totals], deltas: Iterable[TotalsDelta]) -> int:
+    """Fold deltas in order; ``states`` holds a copy per key and gets new keys.
+
+    Returns:
+        How many deltas were new.
+    """
+    added = 0
+    for delta in deltas:
+        state = states.get(delta.key)
+        if state is None:
+            state = states[delta.key] = Totals()
+        added += add_totals(state, delta)
+    return added
+
+
+def total(state: Totals, first_day: int, last_day: int) -> DayCounts:
+    """Return the sum over days, both included; displayed counts are never negative (F32)."""
+    found = DayCounts()
+    for day, counts in state.days.items():
+        if first_day <= day <= last_day:
+            found = plus(found, counts)
+    return DayCounts(*(max(0, value) for value in _values(found)))
