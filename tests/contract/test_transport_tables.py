@@ -369,6 +369,65 @@ WORKER = """
 """
 
 
+async def worker(harness: Any, folder: Path, store: str, start: int) -> asyncio.subprocess.Process:
+    """Start a process that publishes numbers from ``start`` on, and counts what its partitions hold."""
+    here = Path(__file__).parent
+    folder.mkdir(exist_ok=True)
+    code = textwrap.dedent(WORKER).format(
+        here=str(here),
+        harness=type(harness).__name__,
+        root=str(here.parent.parent),
+        folder=str(folder),
+        store=store,
+        start=str(start),
+    )
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+
+
+async def published(child: asyncio.subprocess.Process, number: int) -> None:
+    """Wait until a worker has published up to ``number``."""
+    assert child.stdout is not None
+    async with asyncio.timeout(90):
+        while True:
+            line = await child.stdout.readline()
+            assert line, (await child.communicate())[1].decode()[-2000:]
+            if int(line) >= number:
+                return
+
+
+async def truth_of(harness: Any) -> dict[str, int]:
+    """Count every key as the log has it."""
+    truth: dict[str, int] = {}
+    for partition in range(4):
+        for record in await harness.records("events", partition):
+            truth[record.key.decode()] = truth.get(record.key.decode(), 0) + 1
+    return truth
+
+
+@pytest.mark.slow
+async def test_counts_are_exact_when_one_of_two_workers_is_killed(harness: Any, tmp_path: Path) -> None:
+    """Two workers share the partitions; the one that is left takes over the other's, with their counts."""
+    if harness.compacts:
+        pytest.skip("the embedded log is one process's")
+    first = await worker(harness, tmp_path / "a", "memory://", 0)
+    await published(first, 500)
+    second = await worker(harness, tmp_path / "b", "memory://", 1_000_000)
+    await published(second, 1_000_500)
+    first.kill()
+    await first.communicate()
+    await published(second, 1_002_500)
+    second.kill()
+    await second.communicate()
+    last, total = Counting(), sum(await harness.ends("events"))
+    async with harness.node(last):
+        await until(lambda: sum(row.n for row in last.rows().values()) >= total)
+        await asyncio.sleep(0.2)  # an event counted twice would show up now
+        rows = {key: row.n for key, row in last.rows().items()}
+    assert rows == await truth_of(harness)
+
+
 @pytest.mark.parametrize("store", STORES)
 async def test_counts_are_exact_when_the_worker_is_killed_again_and_again(
     harness: Any, store: str, tmp_path: Path

@@ -21,6 +21,8 @@ from streams.log.recovery import check_stores
 from streams.log.topics import policy_of
 
 SCHEME: Final = "kafka"
+#: Pause after a fetch that its thread's end cut off, so that nothing spins until the stop gets here.
+THREAD_ENDED_SECONDS: Final = 0.05
 #: A fetch that is stale by one of these is dropped: the worker's generation, moves made of the partition.
 Stamp = tuple[int, int]
 
@@ -108,7 +110,15 @@ class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
         active_partitions: set[TP] | None,
         timeout: float,  # noqa: ASYNC109 - Faust's signature
     ) -> dict[TP, Any]:
-        fetched = await super()._getmany(active_partitions, timeout)
+        try:
+            fetched = await super()._getmany(active_partitions, timeout)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # the thread ended under this fetch: a stop, no failure of the fetcher (Faust takes it for one)
+            await asyncio.sleep(THREAD_ENDED_SECONDS)
+            return {}
         generation = self.app.consumer_generation_id
         return {
             tp: records for tp, (stamp, records) in fetched.items() if stamp == (generation, self._asked[tp])
