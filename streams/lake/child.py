@@ -30,9 +30,9 @@ async def run_child(module: str, request: Mapping[str, Any], limits: ChildLimits
         ChildCrashed: it died, ran out of a limit, or broke the protocol.
     """
     started: list[subprocess.Popen[bytes]] = []
-    line = json.dumps({"limits": limits.as_json(), **request}).encode() + b"\n"
+    line = json.dumps({"limits": {**limits.as_json(), "nice": 0}, **request}).encode() + b"\n"
     try:
-        return await asyncio.to_thread(_run, module, line, limits.wall_seconds, started)
+        return await asyncio.to_thread(_run, module, line, limits, started)
     except asyncio.CancelledError:
         for process in started:
             _kill(process)
@@ -40,7 +40,7 @@ async def run_child(module: str, request: Mapping[str, Any], limits: ChildLimits
 
 
 def _run(
-    module: str, line: bytes, seconds: float, started: "list[subprocess.Popen[bytes]]"
+    module: str, line: bytes, limits: ChildLimits, started: "list[subprocess.Popen[bytes]]"
 ) -> tuple[bytes, Message]:
     with subprocess.Popen(  # noqa: S603 - one of our own modules
         [sys.executable, "-P", "-s", "-m", module],
@@ -52,8 +52,11 @@ def _run(
         start_new_session=True,
     ) as process:
         started.append(process)
+        # Here and not in the child: loading DuckDB already is work that serving must win over.
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, limits.nice)
         try:
-            out, err = process.communicate(line, timeout=seconds)
+            out, err = process.communicate(line, timeout=limits.wall_seconds)
         except subprocess.TimeoutExpired:
             raise ChildCrashed("timeout", "") from None
         finally:
