@@ -5,7 +5,9 @@ user. A row keeps 90 days and skips an origin that it has added. Sums are of int
 same row. Pure.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import add, attrgetter
 from typing import Final
 
 import msgspec
@@ -16,6 +18,8 @@ DAY_SECONDS: Final = 86_400
 DAYS: Final = 90
 """Days kept, counted back from the newest with anything in it."""
 COUNTED: Final = ("views", "likes", "comments", "shares", "saves", "completes", "watch_ms")
+_counted = attrgetter(*COUNTED)
+_values = msgspec.structs.astuple
 
 
 class Totals(msgspec.Struct, array_like=True):
@@ -49,10 +53,8 @@ def of_user(
     record: EngagementEvent, deltas: Sequence[EngagementDelta], partition: int, offset: int
 ) -> TotalsDelta:
     """Return what a source record says of its user's days: every event, and what they really changed."""
-    days: dict[int, DayCounts] = {}
-    for event in events_of(record):
-        day = int(event.occurred_at // DAY_SECONDS)
-        days[day] = plus(days.get(day), DayCounts(events=1))
+    told = Counter(int(event.occurred_at // DAY_SECONDS) for event in events_of(record))
+    days = {day: DayCounts(events=number) for day, number in told.items()}
     for delta in deltas:
         _collect(days, delta)
     return TotalsDelta(key=record.user_id, origin_partition=partition, origin_offset=offset, days=days)
@@ -61,7 +63,7 @@ def of_user(
 def _collect(days: dict[int, DayCounts], delta: EngagementDelta) -> None:
     for part in (delta, *delta.more):
         day = int(part.at // DAY_SECONDS)
-        days[day] = plus(days.get(day), DayCounts(**{name: getattr(part, name) for name in COUNTED}))
+        days[day] = plus(days.get(day), DayCounts(0, *_counted(part)))
 
 
 def plus(one: DayCounts | None, other: DayCounts) -> DayCounts:
@@ -72,11 +74,7 @@ def plus(one: DayCounts | None, other: DayCounts) -> DayCounts:
     """
     if one is None:
         return other
-    return DayCounts(*(a + b for a, b in zip(_values(one), _values(other), strict=True)))
-
-
-def _values(counts: DayCounts) -> Iterable[int]:
-    return msgspec.structs.astuple(counts)
+    return DayCounts(*map(add, _values(one), _values(other)))
 
 
 def add_totals(state: Totals, delta: TotalsDelta) -> bool:

@@ -3,9 +3,10 @@
     .venv/bin/python tests/bench/bench_engagement.py [EVENTS]
 
 From the first append of `events.engagement` to the last counter of `video_engagement`, on the embedded log
-with fsync in every commit: stage one by user, deltas, stage two by content; with and without the taste
-agent on the same topic. Zipf 1.2 over 100,000 videos; a sitting is ten events of one user, sent one record
-each or as one envelope. The counters are compared with a ledger. Target: 50,000 events/s.
+with fsync in every commit: stage one by user, deltas, stage two by content, creators' and users' days; then
+with the taste agent on the same topic, which also emits the pairs of what people liked together. Zipf 1.2
+over 100,000 videos; a sitting is ten events of one user, sent one record each or as one envelope. The
+counters are compared with a ledger. Target: 50,000 events/s.
 """
 
 import asyncio
@@ -40,10 +41,18 @@ from streams.log import (
     stop_app,
     use_log,
 )
-from streams.topics import ENGAGEMENT_DELTAS, ENGAGEMENT_EVENTS
+from streams.topics import (
+    CREATOR_DELTAS,
+    ENGAGEMENT_DELTAS,
+    ENGAGEMENT_EVENTS,
+    PAIR_DELTAS,
+    USER_DELTAS,
+)
 from tables.records import Action, EngagementEvent
 from tables.reducers.engagement import VideoEngagement, WatchHistory
 from tables.reducers.preferences import UserPreference
+from tables.reducers.together import CoOccurrence
+from tables.reducers.totals import Totals
 
 EVENTS = 200_000
 PARTITIONS = 8
@@ -112,15 +121,25 @@ async def run(folder: Path, loads: list[list[Outgoing]], events: int, views: int
     writer = SliceCommitter(app, log)
     topics = {
         spec.name: sliced_topic(app, spec.name, spec.record, partitions=PARTITIONS)
-        for spec in (ENGAGEMENT_EVENTS, ENGAGEMENT_DELTAS)
+        for spec in (ENGAGEMENT_EVENTS, ENGAGEMENT_DELTAS, CREATOR_DELTAS, USER_DELTAS, PAIR_DELTAS)
     }
     tables = {
         name: declare_table(app, name, kind, partitions=PARTITIONS)
-        for name, kind in (("h", WatchHistory), ("v", VideoEngagement), ("p", UserPreference))
+        for name, kind in (
+            ("h", WatchHistory),
+            ("v", VideoEngagement),
+            ("p", UserPreference),
+            ("c", Totals),
+            ("u", Totals),
+            ("n", CoOccurrence),
+        )
     }
     histories: Fold[WatchHistory] = Fold(tables["h"], writer, WatchHistory.copy)
     counters: Fold[VideoEngagement] = Fold(tables["v"], writer, VideoEngagement.copy)
     preferences: Fold[UserPreference] = Fold(tables["p"], writer)
+    creators: Fold[Totals] = Fold(tables["c"], writer, Totals.copy)
+    users: Fold[Totals] = Fold(tables["u"], writer, Totals.copy)
+    together: Fold[CoOccurrence] = Fold(tables["n"], writer, CoOccurrence.copy)
     seen = [0, 0]
     done = asyncio.Event()
 
@@ -141,6 +160,14 @@ async def run(folder: Path, loads: list[list[Outgoing]], events: int, views: int
 
     _register(app, topics[ENGAGEMENT_EVENTS.name], "observe", observe)
     _register(app, topics[ENGAGEMENT_DELTAS.name], "count", count)
+    _register(app, topics[CREATOR_DELTAS.name], "creators", lambda batch: engagement.total(batch, creators))
+    _register(app, topics[USER_DELTAS.name], "users", lambda batch: engagement.total(batch, users))
+    _register(
+        app,
+        topics[PAIR_DELTAS.name],
+        "pairs",
+        lambda batch: engagement.pair(batch, together, lambda v, s: None),
+    )
     if taste:
         _register(app, topics[ENGAGEMENT_EVENTS.name], "learn", learn)
     await start_app(app)
