@@ -2,22 +2,37 @@
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from tables import errors
-from tables.reducers.engagement import average_watch_seconds, completion_rate, trending_score
+from tables.records import DayCounts
+from tables.reducers.engagement import (
+    VideoEngagement,
+    average_watch_seconds,
+    completion_rate,
+    distribution,
+    trajectory,
+    trending_score,
+)
+from tables.reducers.totals import DAY_SECONDS, Totals, total
 from web.api.videos import video_id_of
-from web.http import caller, deps, principal, read_any, reply
+from web.http import caller, deps, principal, read_any, read_query, reply
 from web.render import moment, video_counters
 from web.schemas.engagement import (
     AnalyticsAnswer,
     Audience,
+    DayTotals,
     EngagementAnswer,
     EventsAnswer,
+    HourCount,
+    MyAnalyticsAnswer,
+    MyAnalyticsQuery,
     RejectedEvent,
 )
 
 TABLE = "video_engagement"
+CREATORS = "creator_totals"
 MAX_EVENTS = 1000
 ANALYSING_ROLES = frozenset({"operator", "analyst", "service"})
 
@@ -96,6 +111,59 @@ async def analytics(request: web.Request) -> web.Response:
         avg_watch_seconds=average_watch_seconds(state) if state else None,
         trending_score=trending_score(state, services.clock()) if state else 0.0,
         audience=Audience(),  # nobody has said where or how old they are (X58)
+        completion_distribution=list(distribution(state or VideoEngagement())),
+        trajectory=_trajectory(state, services.clock()),
         as_of=moment(services.tables.freshness(TABLE).as_of),
     )
     return reply(answer, headers={"Cache-Control": "no-store"})
+
+
+def _trajectory(state: VideoEngagement | None, now: float) -> list[HourCount]:
+    hours = trajectory(state, now) if state else ()
+    return [HourCount(hour=moment(hour * 3600.0), count=count) for hour, count in hours]
+
+
+async def my_analytics(request: web.Request) -> web.Response:
+    """Answer what happened to the caller's videos, by day (F13, F14)."""
+    services, query = deps(request), read_query(request, MyAnalyticsQuery)
+    row = await services.tables.row(CREATORS, principal(request).user_id)
+    state = msgspec.convert(row.value, _Days, strict=False).totals() if row else Totals()
+    last = int(services.clock() // DAY_SECONDS)
+    first = last - query.days + 1
+    sums = total(state, first, last)
+    answer = MyAnalyticsAnswer(
+        days=query.days,
+        total_views=sums.views,
+        total_likes=sums.likes,
+        total_comments=sums.comments,
+        total_shares=sums.shares,
+        total_saves=sums.saves,
+        total_completes=sums.completes,
+        watch_seconds=sums.watch_ms / 1000,
+        by_day=[_day(day, total(state, day, day)) for day in sorted(state.days) if first <= day <= last],
+        as_of=moment(services.tables.freshness(CREATORS).as_of),
+    )
+    return reply(answer, headers={"Cache-Control": "no-store"})
+
+
+def _day(day: int, counts: DayCounts) -> DayTotals:
+    return DayTotals(
+        date=moment(day * float(DAY_SECONDS)).date(),
+        views=counts.views,
+        likes=counts.likes,
+        comments=counts.comments,
+        shares=counts.shares,
+        saves=counts.saves,
+        completes=counts.completes,
+        watch_seconds=counts.watch_ms / 1000,
+    )
+
+
+class _Days(msgspec.Struct):
+    """A row of ``creator_totals`` as table readers give it: names instead of positions."""
+
+    days: dict[int, dict[str, int]] = {}
+
+    def totals(self) -> Totals:
+        """Return the row as reducers know it."""
+        return Totals({day: DayCounts(**counts) for day, counts in self.days.items()})

@@ -1,9 +1,11 @@
 """Events, interactions, counters (INTERFACE Engagement, F2, F8, H12, H13)."""
 
+from datetime import date
+
 from pydantic import Field, RootModel
 
 from tables.records import Action
-from web.schemas.base import Answer, Body, Page, Time
+from web.schemas.base import Answer, Body, Page, Query, Time
 from web.schemas.videos import Creator
 
 
@@ -66,6 +68,13 @@ class Audience(Answer):
     age_distribution: dict[str, float] = Field(default_factory=dict)
 
 
+class HourCount(Answer):
+    """Views and actions within one hour."""
+
+    hour: Time = Field(description="Start of the hour.")
+    count: int
+
+
 class AnalyticsAnswer(Answer):
     """F8: what the owner may know."""
 
@@ -79,6 +88,44 @@ class AnalyticsAnswer(Answer):
     avg_watch_seconds: float | None
     trending_score: float
     audience: Audience
+    completion_distribution: list[int] = Field(
+        description="Viewers by the best tenth of the video that they reached, ten numbers (F9)."
+    )
+    trajectory: list[HourCount] = Field(description="Hours with anything in them, newest seven days (F9).")
+    as_of: Time
+
+
+class DayTotals(Answer):
+    """One day, UTC, of what happened to the caller's videos."""
+
+    date: date
+    views: int
+    likes: int
+    comments: int
+    shares: int
+    saves: int
+    completes: int
+    watch_seconds: float
+
+
+class MyAnalyticsQuery(Query):
+    """How far back."""
+
+    days: int = Field(30, ge=1, le=90, description="Days up to today, UTC.")
+
+
+class MyAnalyticsAnswer(Answer):
+    """What happened to the caller's videos (F13, F14)."""
+
+    days: int
+    total_views: int
+    total_likes: int
+    total_comments: int
+    total_shares: int
+    total_saves: int
+    total_completes: int
+    watch_seconds: float
+    by_day: list[DayTotals] = Field(description="Days with anything in them, oldest first.")
     as_of: Time
 
 

@@ -34,11 +34,13 @@ from social.tokens import AccessTokens
 from social.videos import VideoService
 from social.views import Principal
 from streams.intake import EngagementIntake, WatchedVideo
+from streams.reading import plain
 from tables.analytics import AnalystTools, Answer, Change, Letter, LetterFilter, Position, Who
 from tables.errors import CorruptedFile, InvalidFormat, InvalidSql, Missing
 from tables.reading import Freshness, Row, TableInfo
 from tables.records import Asset, MediaResult
 from tables.reducers.engagement import VideoEngagement
+from tables.reducers.totals import Totals
 from tables.relational.engine import Database
 from tables.relational.migrate import migrate
 from tables.relational.models import UserRow, moment
@@ -214,12 +216,13 @@ class Tables:
 
     def __init__(self, engagement: dict[str, VideoEngagement]) -> None:
         self.values = engagement
+        self.creators: dict[str, Totals] = {}
 
     def catalogue(self) -> list[TableInfo]:
         return [self.describe("video_engagement")]
 
     def describe(self, name: str) -> TableInfo:
-        if name != "video_engagement":
+        if name not in {"video_engagement", "creator_totals"}:
             raise Missing
         return TableInfo(name, "Counters of a video.", "content id", "VideoEngagement", 8, len(self.values))
 
@@ -235,6 +238,8 @@ class Tables:
 
     async def row(self, name: str, key: str) -> Row | None:
         self.describe(name)
+        if name == "creator_totals":
+            return Row(key, plain(self.creators[key])) if key in self.creators else None
         state = self.values.get(key)
         return Row(key, {"views": state.views}) if state else None
 

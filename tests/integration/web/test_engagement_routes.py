@@ -4,7 +4,9 @@ from uuid import uuid4
 
 import pytest
 
+from tables.records import DayCounts
 from tables.reducers.engagement import Counters, VideoEngagement
+from tables.reducers.totals import Totals
 
 
 @pytest.fixture
@@ -154,7 +156,11 @@ async def test_counters_come_from_the_table_when_it_has_them(front, video):
 async def test_analytics_are_shown_when_the_caller_may_know(front, ada, bob, video):
     """F8: owner, operator, analyst; nobody else."""
     front.deps.engagement.values[video] = VideoEngagement(
-        local=Counters(views=2, watch_ms=3000), decayed=1.0, decayed_at=front.clock()
+        local=Counters(views=2, watch_ms=3000),
+        decayed=1.0,
+        decayed_at=front.clock(),
+        bins={9: 1, 2: 1},
+        hourly={int(front.clock() // 3600): 2, 5: 7},
     )
     path = f"/api/v1/reels/{video}/analytics"
     assert await code_of(await front.client.get(path, headers=bob.headers)) == (403, "NOT_CONTENT_OWNER")
@@ -164,7 +170,31 @@ async def test_analytics_are_shown_when_the_caller_may_know(front, ada, bob, vid
         body = await (await front.client.get(path, headers=person.headers)).json()
         assert (body["view_count"], body["avg_watch_seconds"]) == (2, 1.5)
         assert 0 < body["trending_score"] < 1
+        assert body["completion_distribution"] == [0, 0, 1, 0, 0, 0, 0, 0, 0, 1]
+        assert [hour["count"] for hour in body["trajectory"]] == [2]
         assert body["audience"] == {"top_countries": [], "top_interests": [], "age_distribution": {}}
+
+
+async def test_own_analytics_are_summed_by_day(front, ada, bob):
+    """F13, F14: the caller's own, newest days, zeros without a row."""
+    path = "/api/v1/me/analytics"
+    assert await code_of(await front.client.get(path)) == (401, "MISSING_AUTH_HEADER")
+    today = int(front.clock() // 86400)
+    front.deps.tables.creators[ada.id] = Totals(
+        days={
+            today: DayCounts(views=3, likes=-1, watch_ms=1500),
+            today - 6: DayCounts(views=2),
+            today - 7: DayCounts(views=9),
+        }
+    )
+    body = await (await front.client.get(f"{path}?days=7", headers=ada.headers)).json()
+    assert (body["total_views"], body["total_likes"], body["watch_seconds"]) == (5, 0, 1.5)
+    assert [day["views"] for day in body["by_day"]] == [2, 3]
+    assert body["by_day"][0]["date"] < body["by_day"][1]["date"]
+    nothing = await (await front.client.get(path, headers=bob.headers)).json()
+    assert (nothing["days"], nothing["total_views"], nothing["by_day"]) == (30, 0, [])
+    refused = await front.client.get(f"{path}?days=91", headers=ada.headers)
+    assert await code_of(refused) == (400, "VALIDATION_ERROR")
 
 
 async def test_tables_are_read_when_the_role_allows(front, bob):
