@@ -56,8 +56,8 @@ class Settings(BaseSettings):
     media_attempts: int = Field(4, ge=1, description="Encodes tried before a video is FAILED.")
     embedding_timeout_seconds: float = Field(120.0, gt=0, description="Time an embedding may take.")
     feed_cache_seconds: float = Field(60.0, ge=0, description="Life of a cached ranking, seconds.")
-    lake_seconds: float = Field(
-        300.0, ge=0, description="Pause between two writes of the lake, seconds; 0: on demand only."
+    lake_seconds: int = Field(
+        300, ge=0, description="Pause between two writes of the lake, seconds; 0: on demand only."
     )
     lake_retention_days: float = Field(400.0, gt=31, description="Age of the oldest months kept in the lake.")
     lake_query_seconds: float = Field(30.0, gt=0, le=300, description="Time a query may take.")
