@@ -54,6 +54,7 @@ def build_front(node: "Node") -> WebService:
         engagement=tables[VIDEO_ENGAGEMENT.name].lookup,
         intake=node.intake,
         feedback=node.feedback,
+        impressions=node.impressions.note,
         tables=node.reader,
         analysts=node.analysts.tools,
         hub=node.hub,

@@ -35,6 +35,7 @@ from social.interactions import Interactions
 from social.videos import VideoService
 from streams.app import StreamDeps, Streams, StreamSettings, build_streams, declare_topics
 from streams.feedback import Feedback
+from streams.impressions import ImpressionLog
 from streams.intake import EngagementIntake, RecentIds, remember_tail
 from streams.log import Snapshots, open_log, start_app, stop_app, wait_for_crash
 from streams.reading import StreamTableReader
@@ -105,6 +106,7 @@ class Node:
             self.streams.writer, self.interactions, find_video(self), recent=self.recent, clock=clock
         )
         self.feedback = Feedback(self.streams.writer, clock)
+        self.impressions = ImpressionLog(self.streams.writer)
         self.reader = StreamTableReader(tables, self.log, self.streams.progress, group=APP_ID, clock=clock)
         self.limiter = MemoryLimiter()
         self.analysts = Analysts(self)
@@ -153,6 +155,7 @@ class Node:
         self.streams.show_all(self.catalogue)
         self._tasks = [
             asyncio.create_task(self.relay.run(), name="outbox relay"),
+            asyncio.create_task(self.impressions.run(), name="impressions"),
             asyncio.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep"),
             asyncio.create_task(_every(MAINTAIN_SECONDS, self._maintain), name="index upkeep"),
         ]

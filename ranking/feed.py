@@ -80,6 +80,8 @@ class FeedPage:
     degraded: bool
     cache_hit: bool
     candidates: int
+    position: int = 0
+    """Place of the first item in the walk that this page belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,7 @@ class FeedEngine:
             degraded=ranking.failure is not None,
             cache_hit=hit,
             candidates=len(ranking.numbers),
+            position=len(kept.shown) + offset,
         )
 
     def _item(self, ranking: Ranking, place: int) -> FeedItem:

@@ -42,6 +42,7 @@ from streams.topics import (
     DEAD_RETENTION_SECONDS,
     ENGAGEMENT_DELTAS,
     ENGAGEMENT_EVENTS,
+    IMPRESSIONS,
     MEDIA_JOBS,
     MEDIA_RESULTS,
     NOTIFICATIONS,
@@ -168,6 +169,9 @@ async def declare_topics(log: MessageLog, partitions: int) -> None:
         await log.declare(topic.dead, partitions, TopicPolicy(retention_seconds=DEAD_RETENTION_SECONDS))
     for topic in CHANGE_TOPICS:
         await log.declare(topic.name, partitions, TopicPolicy(compact=True))
+    await log.declare(
+        IMPRESSIONS.name, partitions, TopicPolicy(retention_seconds=IMPRESSIONS.retention_seconds)
+    )
 
 
 def _topic(app: Any, topic: TopicSpec, partitions: int) -> Any:

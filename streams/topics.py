@@ -10,6 +10,7 @@ from tables.records import (
     ContentFact,
     EngagementDelta,
     EngagementEvent,
+    Impressions,
     MediaJob,
     MediaResult,
     Notification,
@@ -95,6 +96,8 @@ CHANGE_TOPICS: tuple[TopicSpec, ...] = tuple(
         ("comments", "comment"),
     )
 )
+# What feeds showed (E39), for analysts; no agent of ours reads it, so it has no dead letters.
+IMPRESSIONS = TopicSpec("events.impressions", Impressions, "viewer id", retention_seconds=31 * DAY_SECONDS)
 DEAD_RETENTION_SECONDS = 90 * DAY_SECONDS
 
 

@@ -176,6 +176,23 @@ class TotalsDelta(Record, frozen=True, kw_only=True):
     days: dict[int, DayCounts]
 
 
+class Impressions(Record, frozen=True, kw_only=True):
+    """One page of a feed as it was shown. Topic ``events.impressions``, key viewer id (E39, F11).
+
+    ``position`` is the place of the first video in the walk, ``viewer_id`` empty for somebody anonymous;
+    ``algorithm`` is the profile in effect, ``reasons`` and ``creators`` go with ``videos``.
+    """
+
+    viewer_id: str
+    at: float
+    algorithm: str
+    videos: tuple[str, ...]
+    creators: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    position: int = 0
+    asked: str = ""
+
+
 class PairDelta(Record, frozen=True, kw_only=True):
     """Videos that one viewer found good together. Topic ``pairs.deltas``, key content id.
 

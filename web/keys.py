@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from social.views import Principal
     from tables.analytics import AnalystTools
     from tables.reading import TableReader
+    from tables.records import Impressions
     from tables.reducers.engagement import VideoEngagement
     from web.cards import CardCache
 
@@ -148,6 +149,8 @@ class Deps:
     engagement: Callable[[str], VideoEngagement | None]
     intake: Intake
     feedback: FeedFeedback
+    impressions: Callable[[Impressions], None] = lambda page: None
+    """Notes what a feed showed; returns at once (E39)."""
     tables: TableReader
     analysts: AnalystTools
     hub: Hub

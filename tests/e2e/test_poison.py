@@ -141,7 +141,9 @@ async def test_poison_is_buried_and_neighbours_are_handled_when_it_lies_on_every
 
 async def check_commands(server, found):
     """Show one letter whole; ask for one that is not there; replay one that is still poison."""
-    identity = next(identity for identity, _, code in found if code == UNDECODABLE and "deltas" in identity)
+    identity = next(
+        identity for identity, _, code in found if code == UNDECODABLE and "engagement.deltas/" in identity
+    )
     shown = json.loads(server.run("dead-letters", "show", identity).stdout)
     assert (shown["topic"], shown["code"]) == ("engagement.deltas", UNDECODABLE)
     assert shown["original"] in [(raw or b"").decode("utf-8", "backslashreplace") for raw in GARBAGE]

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from ranking.feed import FeedRequest
 from tables.errors import ContentNotFound, UserNotFound
+from tables.records import Impressions
 from web.http import caller, deps, no_content, principal, raw_json, read_json, read_query
 from web.keys import CARDS
 from web.schemas.base import uuid_or
@@ -69,7 +70,7 @@ async def ranked(
     """Rank a page for the caller (VALIDATION_ERROR for an unknown profile or a malformed cursor)."""
     services, viewer = deps(request), caller(request)
     followed = await services.graph.following(viewer.user_id) if viewer else frozenset()
-    return services.feeds.page(
+    page = services.feeds.page(
         FeedRequest(
             viewer_id=viewer.user_id if viewer else None,
             now=services.clock(),
@@ -81,6 +82,22 @@ async def ranked(
             following=followed,
             creators=followed if only_followed else None,
         )
+    )
+    services.impressions(_shown(page, viewer.user_id if viewer else "", services.clock()))
+    return page
+
+
+def _shown(page: "FeedPage", viewer_id: str, now: float) -> Impressions:
+    """Return what is kept of a page: who saw what, where and why (E39)."""
+    return Impressions(
+        viewer_id=viewer_id,
+        at=now,
+        algorithm=page.ranked_by,
+        asked=page.profile,
+        videos=tuple(item.video_id for item in page.items),
+        creators=tuple(item.card.creator_id for item in page.items),
+        reasons=tuple(item.reason for item in page.items),
+        position=page.position,
     )
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from freewill.paths import APP_ID
-from streams.topics import CHANGE_TOPICS, TOPICS, spec
+from streams.topics import CHANGE_TOPICS, IMPRESSIONS, TOPICS, spec
 from tables.definitions import TABLES
 from tables.relational import capture
 
@@ -23,6 +23,7 @@ def test_topic_names_never_change():
         "catalogue.changes": ("CatalogueChange", "video id"),
         "notifications": ("Notification", "recipient id"),
     }
+    assert (IMPRESSIONS.name, IMPRESSIONS.record.__name__) == ("events.impressions", "Impressions")
     assert spec("media.jobs").dead == "media.jobs.dead"
     assert {topic.name: (topic.record.__name__, topic.keyed_by) for topic in CHANGE_TOPICS} == {
         "cdc.users": ("RowChange", "user id"),
