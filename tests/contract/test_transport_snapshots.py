@@ -347,6 +347,7 @@ async def test_tables_are_exact_when_the_worker_is_killed_while_it_writes_snapsh
 
 def test_every_table_can_be_kept_in_a_snapshot(tmp_path: Path) -> None:
     """Row types have a digest and come back equal."""
-    assert len({schema_of(table.value) for table in TABLES}) == len(TABLES)
+    types = {table.value for table in TABLES}
+    assert len({schema_of(kind) for kind in types}) == len(types)
     assert schema_of(Count) != schema_of(Wider)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(Footer(1, 2)), type=Footer) == Footer(1, 2)
