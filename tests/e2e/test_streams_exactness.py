@@ -106,6 +106,12 @@ async def count_a_burst_exactly(server, make_client, shared_dir):
     served = await owner.get(f"/api/v1/videos/{video_id}/engagement")
     assert (served["views"], served["shares"]) == (VIEWERS, shares)
 
+    # The creator's days are told by the same records, and add up to the same.
+    await owner.eventually(
+        "/api/v1/me/analytics",
+        lambda body: (body["total_views"], body["total_shares"]) == (VIEWERS, shares),
+    )
+
 
 def tables_of(server):
     """All rows of all tables, as their changelogs hold them."""
