@@ -5,7 +5,9 @@ Every test runs on each transport in ``HARNESSES``; those on Kafka need a broker
 
 import asyncio
 import contextlib
+import fcntl
 import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -249,15 +251,20 @@ HARNESSES = {"embedded": EmbeddedHarness, "kafka": KafkaHarness}
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.services)])
-async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Harness:
+async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
     if request.param == "kafka" and not os.environ.get("FREEWILL_TEST_KAFKA"):
         if os.environ.get("CI"):
             pytest.fail("FREEWILL_TEST_KAFKA is missing: CI runs the tests on Kafka too")
         pytest.skip("no Kafka (set FREEWILL_TEST_KAFKA; `make services` or `make kafka` starts one)")
     made = HARNESSES[request.param](tmp_path)
-    if request.param == "kafka":
+    if request.param == "embedded":
+        yield made
+        return
+    # two runs on one broker would be members of one group, with each other's topics
+    with (Path(tempfile.gettempdir()) / "freewill-kafka-contract.lock").open("a") as turn:
+        await asyncio.to_thread(fcntl.flock, turn, fcntl.LOCK_EX)
         await made.lose()
-    return made
+        yield made
 
 
 def outgoing(topic: str, who: str, n: int, **options: Any) -> Outgoing:
