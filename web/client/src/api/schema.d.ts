@@ -413,6 +413,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/analytics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened to the caller's videos, by day. */
+        get: operations["get_my_analytics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users/me/saves": {
         parameters: {
             query?: never;
@@ -1456,6 +1473,16 @@ export interface components {
             trending_score: number;
             audience: components["schemas"]["Audience"];
             /**
+             * Completion Distribution
+             * @description Viewers by the best tenth of the video that they reached, ten numbers (F9).
+             */
+            completion_distribution: number[];
+            /**
+             * Trajectory
+             * @description Hours with anything in them, newest seven days (F9).
+             */
+            trajectory: components["schemas"]["HourCount"][];
+            /**
              * As Of
              * Format: date-time
              * @description RFC 3339, UTC.
@@ -1713,6 +1740,31 @@ export interface components {
             next_cursor: null;
         };
         /**
+         * DayTotals
+         * @description One day, UTC, of what happened to the caller's videos.
+         */
+        DayTotals: {
+            /**
+             * Date
+             * Format: date
+             */
+            date: string;
+            /** Views */
+            views: number;
+            /** Likes */
+            likes: number;
+            /** Comments */
+            comments: number;
+            /** Shares */
+            shares: number;
+            /** Saves */
+            saves: number;
+            /** Completes */
+            completes: number;
+            /** Watch Seconds */
+            watch_seconds: number;
+        };
+        /**
          * Document
          * @description A JSON object whose shape another standard fixes.
          */
@@ -1949,6 +2001,20 @@ export interface components {
             status: string;
         };
         /**
+         * HourCount
+         * @description Views and actions within one hour.
+         */
+        HourCount: {
+            /**
+             * Hour
+             * Format: date-time
+             * @description Start of the hour.
+             */
+            hour: string;
+            /** Count */
+            count: number;
+        };
+        /**
          * LetterAnswer
          * @description One dead letter.
          */
@@ -2049,6 +2115,39 @@ export interface components {
             username: string;
             /** Password */
             password: string;
+        };
+        /**
+         * MyAnalyticsAnswer
+         * @description What happened to the caller's videos (F13, F14).
+         */
+        MyAnalyticsAnswer: {
+            /** Days */
+            days: number;
+            /** Total Views */
+            total_views: number;
+            /** Total Likes */
+            total_likes: number;
+            /** Total Comments */
+            total_comments: number;
+            /** Total Shares */
+            total_shares: number;
+            /** Total Saves */
+            total_saves: number;
+            /** Total Completes */
+            total_completes: number;
+            /** Watch Seconds */
+            watch_seconds: number;
+            /**
+             * By Day
+             * @description Days with anything in them, oldest first.
+             */
+            by_day: components["schemas"]["DayTotals"][];
+            /**
+             * As Of
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            as_of: string;
         };
         /**
          * OwnUser
@@ -4427,6 +4526,73 @@ export interface operations {
                 };
             };
             /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_my_analytics: {
+        parameters: {
+            query?: {
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What happened to the caller's videos, by day. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MyAnalyticsAnswer"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
             500: {
                 headers: {
                     [name: string]: unknown;
