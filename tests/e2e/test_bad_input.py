@@ -17,7 +17,9 @@ from joserfc.jwk import OctKey
 
 MIB = 1024 * 1024
 SHORT_LIMIT = 500 * MIB
-SERVER_MEMORY_BYTES = 300 * MIB
+# The server is shared, so it is not idle: this bounds what hostile input may make of it.
+SERVER_MEMORY_BYTES = 450 * MIB
+STREAMING_BYTES = 64 * MIB
 TINY = "media/clips/bear-vp9-odd-dimensions.webm"
 
 
@@ -283,7 +285,8 @@ async def test_upload_is_refused_early_when_its_declared_length_is_over_the_limi
 async def test_upload_is_cut_while_it_streams_when_it_grows_over_the_limit(alice):
     """501 MiB in chunks of unknown total: cut at 500, memory flat, nothing kept (A4, S-memory, X3)."""
     process = psutil.Process(alice.server.process.pid)
-    sent = peak = 0
+    sent, peak = 0, process.memory_info().rss
+    before = peak
     block = b"\0" * MIB
 
     async def chunks():
@@ -304,7 +307,7 @@ async def test_upload_is_cut_while_it_streams_when_it_grows_over_the_limit(alice
     except (aiohttp.ClientError, ConnectionError):
         pass  # cut off in the middle of what was still being sent
     assert SHORT_LIMIT <= sent < SHORT_LIMIT + 64 * MIB, sent
-    assert peak < SERVER_MEMORY_BYTES, peak
+    assert peak - before < STREAMING_BYTES, (before, peak)
     assert (await alice.get("/api/v1/videos"))["items"] == []
     assert alice.server.files("tmp/uploads") == set()
 

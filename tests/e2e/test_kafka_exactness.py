@@ -9,7 +9,8 @@ import pytest
 from streams.log.kafka import KafkaLog
 from streams.topics import TOPICS
 
-pytestmark = pytest.mark.services
+# A minute of kills and restarts; the contract tests hold the transport itself in every run.
+pytestmark = [pytest.mark.services, pytest.mark.slow]
 
 
 def _embedded_test():
