@@ -53,7 +53,6 @@ class Settings(BaseSettings):
     media_preset: str = Field("veryfast", description="x264 preset.")
     media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")
     media_url_seconds: int = Field(6 * 3600, ge=60, description="Life of a signed media URL, seconds.")
-    media_attempts: int = Field(4, ge=1, description="Encodes tried before a video is FAILED.")
     embedding_timeout_seconds: float = Field(120.0, gt=0, description="Time an embedding may take.")
     feed_cache_seconds: float = Field(60.0, ge=0, description="Life of a cached ranking, seconds.")
     lake_seconds: int = Field(
