@@ -130,6 +130,26 @@ class Probe(Protocol):
         """Return what the source is, or raise the O3 error that refuses it."""
 
 
+class Owners(Protocol):
+    """Says which worker holds a key of a stream table (F17)."""
+
+    def __call__(self, table: str, key: str) -> str | None:
+        """Return the base URL of the worker that holds a key, ``http://host:port``; None: this one does.
+
+        Asked at each request, without awaiting: the answer changes with every rebalance.
+
+        Raises:
+            ServiceUnavailable: nobody holds it just now, as while partitions move (SERVICE_UNAVAILABLE,
+                with ``retry_after_seconds``).
+            Missing: there is no such table (NOT_FOUND).
+        """
+
+
+def all_here(table: str, key: str) -> str | None:
+    """Be the ``Owners`` of a process that holds every partition."""
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
     """All services of the front; the composition root builds it."""
@@ -156,6 +176,7 @@ class Deps:
     hub: Hub
     metrics: Metrics
     limiter: Limiter
+    owners: Owners = all_here
 
 
 DEPS: web.AppKey[Deps] = web.AppKey("deps", Deps)
