@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from tables.errors import AppError, DatabaseFailure, ValidationFailed
 from tables.relational.capture import capturing_session
@@ -101,6 +101,12 @@ class Database:
             ValidationFailed: VALIDATION_ERROR naming a violated constraint (O11).
         """
         return self._open(self._writers, commit=True)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Take one connection out of the pool, each statement of which stands for itself."""
+        async with self._writers.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run ``work`` in a transaction; after a transient failure run it again, up to three times (O14).
