@@ -3,7 +3,7 @@
 The state is monotone for watching, and remembers event ids for the actions that are not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -29,6 +29,7 @@ STEP_FRACTION = {
     Action.WATCH_COMPLETE: 1.0,
 }
 
+_START, _COMPLETE = Action.WATCH_START, Action.WATCH_COMPLETE
 _COUNTERS = {
     Action.LIKE: ("likes", 1),
     Action.UNLIKE: ("likes", -1),
@@ -39,7 +40,7 @@ _COUNTERS = {
 }
 
 
-class Watched(msgspec.Struct, frozen=True, array_like=True):
+class Watched(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one user saw of one video. Fractions are 0..1, times are event times in seconds."""
 
     fraction: float = 0.0
@@ -47,6 +48,9 @@ class Watched(msgspec.Struct, frozen=True, array_like=True):
     viewed_at: float = 0.0  # when that view was counted
     completed_at: float = -1.0  # `viewed_at` of the view whose completion was counted last
     seen_at: float = 0.0
+
+
+_NOTHING = Watched()
 
 
 class WatchHistory(msgspec.Struct, array_like=True):
@@ -70,6 +74,25 @@ def digest(event_id: str) -> bytes:
     return blake2b(event_id.encode(), digest_size=8).digest()
 
 
+def runs(events: Iterable[EngagementEvent]) -> list[list[EngagementEvent]]:
+    """Return events in order, those together that are steps of watching one video one after the other.
+
+    A sitting tells start, quarters and end of a video in a row: a run changes a row once.
+    """
+    found: list[list[EngagementEvent]] = []
+    watching: list[EngagementEvent] | None = None
+    for event in events:
+        if event.action not in STEP_FRACTION:
+            watching = None
+            found.append([event])
+        elif watching is not None and watching[0].video_id == event.video_id:
+            watching.append(event)
+        else:
+            watching = [event]
+            found.append(watching)
+    return found
+
+
 def observe(
     history: WatchHistory, record: EngagementEvent, partition: int, offset: int
 ) -> list[EngagementDelta]:
@@ -88,11 +111,15 @@ def observe(
         return []
     history.applied = offset
     changed: dict[str, dict[int, dict[str, Any]]] = {}
-    for event in events_of(record):
-        changes = _watch(history, event) if event.action in STEP_FRACTION else _act(history, event)
-        if changes:
-            hours = changed.setdefault(event.video_id, {})
-            _merge(hours.setdefault(int(event.occurred_at // HOUR_SECONDS), {}), changes, event.occurred_at)
+    for run in runs(events_of(record)):
+        parts = _watch(history, run) if run[0].action in STEP_FRACTION else _act(history, run[0])
+        for changes in parts:
+            hours = changed.setdefault(run[0].video_id, {})
+            hour = int(changes["at"] // HOUR_SECONDS)
+            if hour in hours:
+                _merge(hours[hour], changes)
+            else:
+                hours[hour] = changes
     origin: dict[str, Any] = {
         "origin_partition": partition,
         "origin_offset": offset,
@@ -107,67 +134,102 @@ def observe(
     return deltas
 
 
-def _merge(sums: dict[str, Any], changes: dict[str, Any], at: float) -> None:
+def _merge(sums: dict[str, Any], changes: dict[str, Any]) -> None:
     """Add up what the events of one envelope changed of one video in one hour."""
-    if not sums:
-        sums.update(changes, at=at)
-        return
-    sums["at"] = max(sums["at"], at)
+    at = max(sums["at"], changes.pop("at"))
     bins = changes.pop("bins", None)
     for name, change in changes.items():
         sums[name] = sums.get(name, 0) + change
+    sums["at"] = at
     if bins:
         known = sums.get("bins", {})
         summed = {bin_: known.get(bin_, 0) + bins.get(bin_, 0) for bin_ in {**known, **bins}}
         sums["bins"] = {bin_: change for bin_, change in summed.items() if change}
 
 
-def _act(history: WatchHistory, event: EngagementEvent) -> dict[str, Any]:
+def _act(history: WatchHistory, event: EngagementEvent) -> list[dict[str, Any]]:
     """Count an action once per event id; which relation changed was decided where the row is."""
     counter = _COUNTERS.get(event.action)
     if event.action is Action.COMMENT and event.relation_seq is not None:
         counter = ("comments", 1)  # a client's comment event counts nothing: comments are rows
     if counter is None:
-        return {}
+        return []
     mark = digest(event.event_id)
     if mark in history.event_ids:
-        return {}
+        return []
     history.event_ids.append(mark)
     del history.event_ids[:-REMEMBERED_IDS]
     name, change = counter
-    return {name: change}
+    return [{name: change, "at": event.occurred_at}]
 
 
-def _watch(history: WatchHistory, event: EngagementEvent) -> dict[str, Any]:
-    if event.user_id == event.owner_id:
-        return {}  # the owner's own watching counts for nobody
-    before = history.videos.pop(event.video_id, None)
-    seen = before or Watched()
-    starts = event.action is Action.WATCH_START
-    new_view = before is None or (starts and event.occurred_at >= seen.viewed_at + VIEW_WINDOW_SECONDS)
-    fraction = max(seen.fraction, reached(event))
-    watched_ms = round(event.watch_seconds * 1000)
-    base_ms = 0 if new_view else seen.watch_ms
-    viewed_at = event.occurred_at if new_view else seen.viewed_at
-    completes = event.action is Action.WATCH_COMPLETE and seen.completed_at != viewed_at
-    history.videos[event.video_id] = Watched(
-        fraction=fraction,
-        watch_ms=max(base_ms, watched_ms),
-        viewed_at=viewed_at,
-        completed_at=viewed_at if completes else seen.completed_at,
-        seen_at=max(seen.seen_at, event.occurred_at),
-    )
+def _watch(history: WatchHistory, run: Sequence[EngagementEvent]) -> list[dict[str, Any]]:
+    """Fold a run of one video; return what changed, hour by hour."""
+    run = [event for event in run if event.user_id != event.owner_id]  # the owner's own counts for nobody
+    if not run:
+        return []
+    video_id = run[0].video_id
+    seen = history.videos.pop(video_id, None)
+    told = []
+    for part in _by_hour(run):
+        seen, changes = _progress(seen, part)
+        if changes:
+            told.append(changes)
+    assert seen is not None
+    history.videos[video_id] = seen
     while len(history.videos) > HISTORY_VIDEOS:
         history.videos.pop(next(iter(history.videos)))
+    return told
+
+
+def _by_hour(run: Sequence[EngagementEvent]) -> list[list[EngagementEvent]]:
+    """Cut a run where the hour of event time changes: mostly nowhere."""
+    parts: list[list[EngagementEvent]] = []
+    current = None
+    for event in run:
+        hour = event.occurred_at // HOUR_SECONDS
+        if hour != current:
+            current = hour
+            parts.append([])
+        parts[-1].append(event)
+    return parts
+
+
+def _progress(before: Watched | None, events: Sequence[EngagementEvent]) -> tuple[Watched, dict[str, Any]]:
+    """Return what is seen of a video after events of one hour, and what they changed."""
+    known, seen = before is not None, before or _NOTHING
+    fraction, watch_ms, seen_at = seen.fraction, seen.watch_ms, seen.seen_at
+    viewed_at, completed_at = seen.viewed_at, seen.completed_at
+    views = completes = grown_ms = 0
+    changed_at = None
+    for event in events:
+        at, now_ms, now = event.occurred_at, round(event.watch_seconds * 1000), reached(event)
+        new_view = not known or (event.action is _START and at >= viewed_at + VIEW_WINDOW_SECONDS)
+        if new_view:
+            known, viewed_at, watch_ms = True, at, 0
+        completing = event.action is _COMPLETE and completed_at != viewed_at
+        if completing:
+            completed_at = viewed_at
+        if new_view or completing or now > fraction or now_ms > watch_ms:
+            changed_at = at if changed_at is None else max(changed_at, at)
+            views += new_view
+            completes += completing
+            grown_ms += max(0, now_ms - watch_ms)
+        fraction, watch_ms, seen_at = max(fraction, now), max(watch_ms, now_ms), max(seen_at, at)
+    after = Watched(fraction, watch_ms, viewed_at, completed_at, seen_at)
+    if changed_at is None:
+        return after, {}
     changes = {
-        "views": int(new_view),
+        "views": views,
         "viewers": int(before is None),
-        "completes": int(completes),
+        "completes": completes,
         "completion": fraction - seen.fraction,
-        "watch_ms": max(0, watched_ms - base_ms),
+        "watch_ms": grown_ms,
         "bins": _moved(before, fraction),
     }
-    return {name: change for name, change in changes.items() if change}
+    told: dict[str, Any] = {name: change for name, change in changes.items() if change}
+    told["at"] = changed_at
+    return after, told
 
 
 def _moved(before: Watched | None, fraction: float) -> dict[int, int]:
@@ -184,8 +246,10 @@ def reached(event: EngagementEvent) -> float:
 
     The step, or the watched seconds over the duration when that says more (INTERFACE, settled readings).
     """
-    by_seconds = event.watch_seconds / event.duration_seconds if event.duration_seconds > 0 else 0.0
-    return min(1.0, max(STEP_FRACTION.get(event.action, 0.0), by_seconds))
+    fraction = STEP_FRACTION.get(event.action, 0.0)
+    if event.duration_seconds > 0:
+        fraction = max(fraction, event.watch_seconds / event.duration_seconds)
+    return min(1.0, fraction)
 
 
 def fold_history(
