@@ -91,24 +91,24 @@ class FileStore:
 
     async def put_file(self, key: str, path: Path, *, content_type: str, move: bool = False) -> None:
         """Store a file: renamed when it is on the same file system, else copied and then renamed."""
-        await _run(self._put_file, self._path(key), path, move)
+        await run_blocking(self.place, key, path, move)
 
     async def put_bytes(self, key: str, data: bytes, *, content_type: str) -> None:
         """Store bytes."""
-        await _run(self._put_bytes, self._path(key), data)
+        await run_blocking(self._put_bytes, self._path(key), data)
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object; the etag changes with every write."""
-        return await _run(self._info, key)
+        return await run_blocking(self.look, key)
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield bytes from ``start`` to before ``end``."""
-        file = await _run(self._open, key)
+        file = await run_blocking(self._open, key)
         try:
             left = None if end is None else max(0, end - start)
-            await _run(file.seek, start)
+            await run_blocking(file.seek, start)
             while left is None or left > 0:
-                chunk = await _run(file.read, READ_BYTES if left is None else min(READ_BYTES, left))
+                chunk = await run_blocking(file.read, READ_BYTES if left is None else min(READ_BYTES, left))
                 if not chunk:
                     return
                 left = None if left is None else left - len(chunk)
@@ -119,8 +119,8 @@ class FileStore:
     async def fetch(self, key: str, path: Path) -> None:
         """Copy an object to a local file."""
         source = self._path(key)
-        await _run(self._open(key).close)
-        await _run(shutil.copyfile, source, path)
+        await run_blocking(self._open(key).close)
+        await run_blocking(shutil.copyfile, source, path)
 
     def local_path(self, key: str) -> Path | None:
         """Return the object's file, None when there is none."""
@@ -129,35 +129,37 @@ class FileStore:
 
     async def delete(self, key: str) -> None:
         """Delete an object and the folders that it leaves empty."""
-        await _run(self._delete, self._path(key))
+        await run_blocking(self._delete, self._path(key))
 
     async def delete_prefix(self, prefix: str) -> int:
         """Delete a folder of objects."""
-        return await _run(self._delete_tree, self._path(prefix.rstrip("/")))
+        return await run_blocking(self._delete_tree, self._path(prefix.rstrip("/")))
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         """Yield the objects below a prefix, in key order."""
-        for key in await _run(lambda: sorted(self._keys(prefix))):
-            info = await _run(self._info, key)
+        for key in await run_blocking(lambda: sorted(self._keys(prefix))):
+            info = await run_blocking(self.look, key)
             if info is not None:
                 yield info
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 
-    def _put_file(self, target: Path, path: Path, move: bool) -> None:
+    def place(self, key: str, path: Path, move: bool) -> None:
+        """Store a file, as ``put_file``, on the calling thread."""
+        target = self._path(key)
         with self._incoming(target) as temporary:
             if move:
                 # shutil.move renames within a file system and copies across two.
                 shutil.move(path, temporary)
             else:
                 shutil.copyfile(path, temporary)
-            _sync(temporary)
+            sync(temporary)
 
     def _put_bytes(self, target: Path, data: bytes) -> None:
         with self._incoming(target) as temporary:
             temporary.write_bytes(data)
-            _sync(temporary)
+            sync(temporary)
 
     @contextlib.contextmanager
     def _incoming(self, target: Path) -> Iterator[Path]:
@@ -169,7 +171,7 @@ class FileStore:
             yield temporary
             self._make_folders(target.parent)
             temporary.replace(target)
-            _sync(target.parent)
+            sync(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -179,9 +181,10 @@ class FileStore:
             return
         self._make_folders(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
-    def _info(self, key: str) -> ObjectInfo | None:
+    def look(self, key: str) -> ObjectInfo | None:
+        """Return what is known of an object, as ``stat``, on the calling thread."""
         try:
             found = self._path(key).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -207,7 +210,7 @@ class FileStore:
         count = sum(1 for found in path.rglob("*") if found.is_file()) if path.is_dir() else 0
         shutil.rmtree(path, ignore_errors=True)
         if count:
-            _sync(path.parent)
+            sync(path.parent)
         return count
 
     def _keys(self, prefix: str) -> Iterator[str]:
@@ -228,10 +231,19 @@ class _File(Protocol):
     def close(self) -> None: ...
 
 
-async def _run(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a blocking call on a thread; failures of the disk become StorageFailure."""
+async def run_blocking(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a blocking call on a thread; failures of the disk become StorageFailure.
+
+    A cancelled caller leaves only when the thread has: nobody closes or removes a file under it.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
     try:
-        return await asyncio.to_thread(call, *args, **kwargs)
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # looked at, so that asyncio does not report it as forgotten
+        raise
     except OSError as error:
         raise StorageFailure(details={"cause": os.strerror(error.errno or 0)}) from error
 
@@ -244,7 +256,7 @@ def _removed(folder: Path) -> bool:
     return True
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make a file's content, or a folder's entries, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -137,6 +137,20 @@ class FileTooLarge(BadRequest):
     message = "The file is too large."
 
 
+class InvalidChunkSequence(BadRequest):
+    """A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17)."""
+
+    code = "INVALID_CHUNK_SEQUENCE"
+    message = "Chunks are missing, repeated with other bytes, or out of range."
+
+
+class ChecksumMismatch(BadRequest):
+    """The bytes that arrived are not those that were declared (A17, A54)."""
+
+    code = "CHECKSUM_MISMATCH"
+    message = "The bytes that arrived are not the ones that were declared."
+
+
 class PayloadTooLarge(BadRequest):
     """The body of a request that is no file upload is over its limit; ``details.limit`` in bytes."""
 
