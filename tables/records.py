@@ -147,6 +147,7 @@ class EngagementDelta(Record, frozen=True, kw_only=True):
     completion: float = 0.0  # change of the sum over viewers of the best fraction reached, 0..1 each
     watch_ms: int = 0
     federated: bool = False
+    switches: int = 0  # changes of the rung within a view (F23)
     bins: dict[int, int] = {}  # change of viewers by tenth of the video reached, 0..9 (F9)
     more: tuple["EngagementDelta", ...] = ()
 
@@ -162,6 +163,8 @@ class DayCounts(msgspec.Struct, frozen=True, array_like=True):
     saves: int = 0
     completes: int = 0
     watch_ms: int = 0
+    logins: int = 0
+    created: int = 0
 
 
 class TotalsDelta(Record, frozen=True, kw_only=True):
@@ -174,6 +177,46 @@ class TotalsDelta(Record, frozen=True, kw_only=True):
     origin_partition: int
     origin_offset: int
     days: dict[int, DayCounts]
+
+
+class TagChange(msgspec.Struct, frozen=True, array_like=True):
+    """What one source record, at ``offset``, changed of a tag in one hour: decayed weight, and actions."""
+
+    offset: int
+    at: float
+    weight: float
+    amount: int
+
+
+class TagDelta(Record, frozen=True, kw_only=True):
+    """What a slice of events changed of one tag. Topic ``tag.deltas``, key tag in lower case (E37, F31).
+
+    Changes are in the order of their offsets in ``origin_partition``, and all of one offset stand together,
+    so that a slice that comes again, however it is cut, is known change by change.
+    """
+
+    tag: str
+    origin_partition: int
+    changes: tuple[TagChange, ...]
+
+
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """How often one page, at ``offset``, showed something on a day since the epoch (UTC)."""
+
+    offset: int
+    day: int
+    count: int
+
+
+class ImpressionDelta(Record, frozen=True, kw_only=True):
+    """What a slice of pages showed of a video, or of a creator. Topic ``impression.deltas``, key its id.
+
+    The offsets are guarded as with ``TagDelta``.
+    """
+
+    key: str
+    origin_partition: int
+    changes: tuple[Shown, ...]
 
 
 class Impressions(Record, frozen=True, kw_only=True):
@@ -255,7 +298,9 @@ class ContentFact(Record, frozen=True, kw_only=True):
 class UserFact(Record, frozen=True, kw_only=True):
     """A fact about a person or the graph. Topic ``events.user``, key user id (Z12)."""
 
-    kind: str  # "user.registered", "user.followed", "user.unfollowed", "feed.reset", "feed.feedback"
+    kind: str
+    """user.registered, user.logged_in, user.created (a video), user.followed, user.unfollowed, feed.reset,
+    feed.feedback."""
     user_id: str
     at: float
     target: str = ""

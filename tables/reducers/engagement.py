@@ -42,8 +42,11 @@ __all__ = [
 
 HALF_LIFE_SECONDS = 6 * 3600.0
 """Half-life of the decayed engagement counter (E16, research/ranking.md section 5)."""
+DAY_SECONDS = 86_400
 HOURLY_BUCKETS = 24 * 7
 """Hours of trajectory kept per video (F9, F31)."""
+DAILY_BUCKETS = 90
+"""Days of views kept per video, as many as an analysis may go back (F13)."""
 WEIGHTS = {"views": 1.0, "completes": 1.0, "likes": 2.0, "saves": 2.0, "comments": 3.0, "shares": 3.0}
 """What one of each adds to the decayed counter."""
 
@@ -60,6 +63,7 @@ class Counters(msgspec.Struct, array_like=True):
     completes: int = 0
     completion: float = 0.0
     watch_ms: int = 0
+    switches: int = 0
 
 
 class VideoEngagement(msgspec.Struct):
@@ -77,6 +81,7 @@ class VideoEngagement(msgspec.Struct):
     updated_at: float = 0.0
     applied: dict[int, int] = {}
     bins: dict[int, int] = {}  # tenth of the video -> viewers whose best fraction lies in it
+    daily: dict[int, int] = {}  # day since the epoch -> views in it, newest 90
 
     def copy(self) -> "VideoEngagement":
         """Return a copy that can be changed without touching what the table holds."""
@@ -89,6 +94,7 @@ class VideoEngagement(msgspec.Struct):
             updated_at=self.updated_at,
             applied=dict(self.applied),
             bins=dict(self.bins),
+            daily=dict(self.daily),
         )
 
     @property
@@ -152,20 +158,25 @@ def _sum(state: VideoEngagement, delta: EngagementDelta) -> None:
     side.completes += delta.completes
     side.completion += delta.completion
     side.watch_ms += delta.watch_ms
+    side.switches += delta.switches
     for bin_, change in delta.bins.items():
         state.bins[bin_] = state.bins.get(bin_, 0) + change
-    weight = _weight(delta)
+    if delta.views:
+        count_in(state.daily, int(delta.at // DAY_SECONDS), delta.views, DAILY_BUCKETS)
+    weight = weight_of(delta)
     if weight:
         _decay_in(state, weight, delta.at)
-        _bucket(state.hourly, int(delta.at // HOUR_SECONDS), delta.views + max(0, _actions(delta)))
+        count_in(state.hourly, int(delta.at // HOUR_SECONDS), amount_of(delta), HOURLY_BUCKETS)
     state.updated_at = max(state.updated_at, delta.at)
 
 
-def _actions(delta: EngagementDelta) -> int:
-    return delta.likes + delta.comments + delta.shares + delta.saves
+def amount_of(delta: EngagementDelta) -> int:
+    """Return the views and actions that a change adds to its hour; taking back subtracts none."""
+    return delta.views + max(0, delta.likes + delta.comments + delta.shares + delta.saves)
 
 
-def _weight(delta: EngagementDelta) -> float:
+def weight_of(delta: EngagementDelta) -> float:
+    """Return what a change adds to the decayed counter, by ``WEIGHTS``."""
     return (
         delta.views * WEIGHTS["views"]
         + delta.completes * WEIGHTS["completes"]
@@ -179,20 +190,27 @@ def _weight(delta: EngagementDelta) -> float:
 def _decay_in(state: VideoEngagement, weight: float, at: float) -> None:
     """Add a weight at its event time; a late one counts what is left of it by now."""
     now = max(state.decayed_at, at)
-    state.decayed = max(0.0, decayed(state, now) + weight * _left(now - at))
+    state.decayed = max(0.0, decayed(state, now) + weight * left_after(now - at))
     state.decayed_at = now
 
 
-def _bucket(hourly: dict[int, int], hour: int, amount: int) -> None:
+def count_in(buckets: dict[int, int], bucket: int, amount: int, kept: int) -> None:
+    """Add an amount to its hour or day, and drop those more than ``kept`` behind the newest (F31)."""
     if not amount:
         return
-    hourly[hour] = hourly.get(hour, 0) + amount
-    newest = max(hourly)
-    for old in [h for h in hourly if h <= newest - HOURLY_BUCKETS]:
-        del hourly[old]
+    buckets[bucket] = buckets.get(bucket, 0) + amount
+    if len(buckets) > 1:
+        newest = max(buckets)
+        for old in [known for known in buckets if known <= newest - kept]:
+            del buckets[old]
 
 
-def _left(seconds: float) -> float:
+def left_after(seconds: float) -> float:
+    """Return what is left of a decayed weight after so many seconds, 0..1 (E16).
+
+    >>> left_after(HALF_LIFE_SECONDS)
+    0.5
+    """
     return math.exp2(-seconds / HALF_LIFE_SECONDS)
 
 
@@ -202,7 +220,7 @@ def decayed(state: VideoEngagement, now: float) -> float:
     >>> decayed(VideoEngagement(decayed=8.0, decayed_at=0.0), HALF_LIFE_SECONDS)
     4.0
     """
-    return state.decayed * _left(max(0.0, now - state.decayed_at))
+    return state.decayed * left_after(max(0.0, now - state.decayed_at))
 
 
 def completion_rate(state: VideoEngagement) -> float | None:
@@ -253,6 +271,22 @@ def trajectory(state: VideoEngagement, now: float) -> tuple[tuple[int, int], ...
     """Return (hour since the epoch, views and actions) of the last seven days, oldest first (F9, F31)."""
     first = int(now // HOUR_SECONDS) - HOURLY_BUCKETS + 1
     return tuple(sorted((hour, amount) for hour, amount in state.hourly.items() if hour >= first))
+
+
+def views_between(state: VideoEngagement, first_day: int, last_day: int) -> int:
+    """Return the views of some days since the epoch, both included (F13)."""
+    return sum(views for day, views in state.daily.items() if first_day <= day <= last_day)
+
+
+def switches_per_thousand_views(state: VideoEngagement) -> float | None:
+    """Return how often viewers changed the rung, per thousand views, one decimal; None without views (F23).
+
+    >>> switches_per_thousand_views(VideoEngagement(local=Counters(views=400, switches=10)))
+    25.0
+    """
+    if state.views <= 0:
+        return None
+    return round((state.local.switches + state.federated.switches) * 1000 / state.views, 1)
 
 
 def trending_score(state: VideoEngagement, now: float) -> float:

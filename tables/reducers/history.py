@@ -48,6 +48,7 @@ class Watched(msgspec.Struct, frozen=True, array_like=True, gc=False):
     viewed_at: float = 0.0  # when that view was counted
     completed_at: float = -1.0  # `viewed_at` of the view whose completion was counted last
     seen_at: float = 0.0
+    bitrate: str = ""  # rung of the newest event that named one
 
 
 _NOTHING = Watched()
@@ -200,7 +201,7 @@ def _progress(before: Watched | None, events: Sequence[EngagementEvent]) -> tupl
     known, seen = before is not None, before or _NOTHING
     fraction, watch_ms, seen_at = seen.fraction, seen.watch_ms, seen.seen_at
     viewed_at, completed_at = seen.viewed_at, seen.completed_at
-    views = completes = grown_ms = 0
+    bitrate, views, completes, switches, grown_ms = seen.bitrate, 0, 0, 0, 0
     changed_at = None
     for event in events:
         at, now_ms, now = event.occurred_at, round(event.watch_seconds * 1000), reached(event)
@@ -210,13 +211,18 @@ def _progress(before: Watched | None, events: Sequence[EngagementEvent]) -> tupl
         completing = event.action is _COMPLETE and completed_at != viewed_at
         if completing:
             completed_at = viewed_at
-        if new_view or completing or now > fraction or now_ms > watch_ms:
+        # an event that comes late or again says nothing about the rung shown now (F23)
+        rung = event.bitrate if at > seen_at else ""
+        switching = bool(rung and bitrate) and rung != bitrate and not new_view
+        bitrate = rung or bitrate
+        if new_view or completing or switching or now > fraction or now_ms > watch_ms:
             changed_at = at if changed_at is None else max(changed_at, at)
             views += new_view
             completes += completing
+            switches += switching
             grown_ms += max(0, now_ms - watch_ms)
         fraction, watch_ms, seen_at = max(fraction, now), max(watch_ms, now_ms), max(seen_at, at)
-    after = Watched(fraction, watch_ms, viewed_at, completed_at, seen_at)
+    after = Watched(fraction, watch_ms, viewed_at, completed_at, seen_at, bitrate)
     if changed_at is None:
         return after, {}
     changes = {
@@ -225,6 +231,7 @@ def _progress(before: Watched | None, events: Sequence[EngagementEvent]) -> tupl
         "completes": completes,
         "completion": fraction - seen.fraction,
         "watch_ms": grown_ms,
+        "switches": switches,
         "bins": _moved(before, fraction),
     }
     told: dict[str, Any] = {name: change for name, change in changes.items() if change}

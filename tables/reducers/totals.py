@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from tables.records import DayCounts, EngagementDelta, EngagementEvent, TotalsDelta, events_of
+from tables.records import DayCounts, EngagementDelta, EngagementEvent, TotalsDelta, UserFact, events_of
 
 DAY_SECONDS: Final = 86_400
 DAYS: Final = 90
@@ -23,14 +23,18 @@ _values = msgspec.structs.astuple
 
 
 class Totals(msgspec.Struct, array_like=True):
-    """Tables ``creator_totals`` and ``user_day``: sums by day since the epoch (UTC), and what was applied."""
+    """Tables ``creator_totals`` and ``user_day``: sums by day since the epoch (UTC), and what was applied.
+
+    ``applied_facts`` is the last offset applied of the user's own partition of ``events.user``.
+    """
 
     days: dict[int, DayCounts] = {}
     applied: dict[int, int] = {}
+    applied_facts: int = -1
 
     def copy(self) -> "Totals":
         """Return a copy that can be changed without touching what the table holds."""
-        return Totals(dict(self.days), dict(self.applied))
+        return Totals(dict(self.days), dict(self.applied), self.applied_facts)
 
 
 def of_creators(
@@ -87,11 +91,44 @@ def add_totals(state: Totals, delta: TotalsDelta) -> bool:
         return False
     state.applied[delta.origin_partition] = delta.origin_offset
     for day, counts in delta.days.items():
-        state.days[day] = plus(state.days.get(day), counts)
-    newest = max(state.days, default=0)
-    for day in [day for day in state.days if day <= newest - DAYS]:
-        del state.days[day]
+        _add_day(state, day, counts)
     return True
+
+
+def _add_day(state: Totals, day: int, counts: DayCounts) -> None:
+    state.days[day] = plus(state.days.get(day), counts)
+    newest = max(state.days)
+    for old in [known for known in state.days if known <= newest - DAYS]:
+        del state.days[old]
+
+
+JOURNEY: Final = {
+    "user.registered": DayCounts(logins=1),  # opening an account signs in
+    "user.logged_in": DayCounts(logins=1),
+    "user.created": DayCounts(created=1),
+}
+"""Facts about a user that count in their day (F12)."""
+
+
+def fold_journeys(states: dict[str, Totals], facts: Iterable[tuple[UserFact, int]]) -> set[str]:
+    """Fold (fact, offset) in order; ``states`` holds a copy per user and gets new users.
+
+    Returns:
+        The users whose day changed; other facts change nothing.
+    """
+    changed = set()
+    for fact, offset in facts:
+        counts = JOURNEY.get(fact.kind)
+        if counts is None:
+            continue
+        state = states.get(fact.user_id)
+        if state is None:
+            state = states[fact.user_id] = Totals()
+        if offset > state.applied_facts:
+            state.applied_facts = offset
+            _add_day(state, int(fact.at // DAY_SECONDS), counts)
+            changed.add(fact.user_id)
+    return changed
 
 
 def fold_totals(states: dict[str, Totals], deltas: Iterable[TotalsDelta]) -> int:
