@@ -85,7 +85,7 @@ from streams.log.errors import (
     UnknownTopic,
 )
 from streams.log.lifecycle import raise_if_crashed, start_app, stop_app, wait_for_crash
-from streams.log.opening import broker_of, committer_for, open_log, register_transports
+from streams.log.opening import broker_of, committer_for, open_log, register_transports, shared_log
 from streams.log.ports import MessageLog
 from streams.log.records import Batch, Chunk, Headers, Record, TopicPartition
 from streams.log.settings import faust_settings
@@ -136,6 +136,7 @@ __all__ = [
     "record_topic",
     "register",
     "register_transports",
+    "shared_log",
     "sliced_topic",
     "start_app",
     "stop_app",

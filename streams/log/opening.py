@@ -27,6 +27,11 @@ def open_log(
     return EmbeddedLog.open(path, fsync=fsync, read_only=read_only)
 
 
+def shared_log(log: MessageLog) -> KafkaLog | None:
+    """Return a log that several processes may share, None when it is this process's own."""
+    return log if isinstance(log, KafkaLog) else None
+
+
 def register_transports() -> None:
     """Make Faust know our ``embedded://`` and ``kafka://``. Idempotent."""
     register()

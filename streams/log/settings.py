@@ -20,15 +20,20 @@ def faust_settings(
     store: str = "memory://",
     commit_seconds: float = 0.5,
     instance_id: str | None = None,
+    standbys: int = 0,
+    url: str = "",
 ) -> dict[str, Any]:
     """Return the keyword arguments of ``faust.App`` besides its id.
 
     ``data_dir`` holds table stores. ``store`` is ``memory://`` or ``rocksdb://``. Faust's web is off: it
     publishes every table without authentication, and the front is ours. No leader, no windows, no
-    exactly_once, no standbys.
+    exactly_once.
 
     ``instance_id`` names this worker for Kafka: one that comes back under its name within the session gets
     its partitions again at once, without a rebalance. No two that run may share it.
+
+    ``standbys`` is how many other workers, if there are as many, follow each table partition to take it
+    over. ``url`` is where this worker's front is reached by others: they learn it with the assignment.
     """
     return {
         "broker": broker,
@@ -37,7 +42,7 @@ def faust_settings(
         "topic_partitions": partitions,
         "topic_disable_leader": True,
         "topic_allow_declare": True,
-        "table_standby_replicas": 0,
+        "table_standby_replicas": standbys,
         "stream_buffer_maxsize": STREAM_BUFFER,
         "stream_wait_empty": True,
         "stream_recovery_delay": 0.0,
@@ -55,4 +60,5 @@ def faust_settings(
         "value_serializer": "raw",
         "autodiscover": False,
         "TableManager": PromptTableManager,
+        **({"canonical_url": url} if url else {}),
     }

@@ -58,7 +58,7 @@ class Leadership:
         async with self._database.connection() as connection:
             try:
                 await connection.execute(text(f"SET idle_session_timeout = {SILENCE_SECONDS * 1000}"))
-                while not await self._asked(connection):
+                while not await self._asked(connection):  # noqa: ASYNC110
                     await asyncio.sleep(BEAT_SECONDS)
                 log.info("leads", work=self._name)
                 await self._do(work, connection)
