@@ -15,6 +15,7 @@ from social.views import Principal
 from streams.intake import WatchedVideo
 from tables.definitions import CATALOGUE, VIDEO_ENGAGEMENT
 from tables.errors import ContentNotFound
+from web import hops
 from web.api.fediverse_answers import FEDERATION
 from web.app import create_app
 from web.keys import Deps, Probe, WebSettings
@@ -37,6 +38,7 @@ def build_front(node: "Node") -> WebService:
             client_dir=Path(web.__file__).parent / "client" / "dist",
             cors_origins=settings.cors_origins,
             rate_limits=settings.rate_limits == "on",
+            hop_secret=hops.secret_from(node.keyring.tokens),
         ),
         clock=node.clock,
         readiness=node.readiness,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from web.cards import CardCache
+from web.forwarding import forwarder
 from web.idempotency import IdempotencyStore
 from web.keys import CARDS, DEPS, IDEMPOTENCY, ROUTES, Deps
 from web.middlewares import MIDDLEWARES, decorate
@@ -30,6 +31,7 @@ def create_app(deps: Deps, table: Iterable[Route] | None = None) -> web.Applicat
     for row in table:
         _add(app, row)
     app.on_response_prepare.append(decorate)
+    app.cleanup_ctx.append(forwarder)
     return app
 
 

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from tables.errors import PayloadTooLarge, UnsupportedMedia, ValidationFailed
 from web import errors
-from web.keys import DEPS, PRINCIPAL, Deps
+from web.hops import Hop
+from web.keys import DEPS, HOP, PRINCIPAL, ROUTES, Deps
+from web.routes import Route
 
 if TYPE_CHECKING:
     from social.views import Principal
@@ -31,6 +33,27 @@ def caller(request: web.Request) -> "Principal | None":
 def principal(request: web.Request) -> "Principal":
     """Return who calls, on a route whose row says ``Auth.REQUIRED``."""
     return request[PRINCIPAL]
+
+
+def route_of(request: web.Request) -> Route | None:
+    """Return the row of the route that was matched, None when there is no such route."""
+    return request.app[ROUTES].get(request.match_info.route)
+
+
+def address_of(request: web.Request) -> str:
+    """Return the client's address, as the worker that was called saw it.
+
+    Forwarded entries count only behind a trusted proxy.
+    """
+    passed_on: Hop | None = request.get(HOP)
+    if passed_on is not None:
+        return passed_on.address
+    trusted = deps(request).settings.trusted_proxies
+    if trusted:
+        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+        if len(hops) >= trusted:
+            return hops[-trusted]
+    return request.remote or "unknown"
 
 
 async def read_any(request: web.Request) -> Any:

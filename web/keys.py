@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
+from web.hops import Hop
 from web.hub import Hub
 from web.idempotency import IdempotencyStore
 from web.limits import DEFAULT_LIMITS, Limit, Limiter
@@ -41,7 +43,8 @@ class WebSettings:
 
     ``base_url`` is the public origin without a slash at its end; ``upload_dir`` holds form uploads while
     they arrive; ``client_dir`` is the built browser client; ``trusted_proxies`` is the number of proxies
-    in front whose ``X-Forwarded-For`` entries are believed.
+    in front whose ``X-Forwarded-For`` entries are believed; ``hop_secret`` signs what workers pass to each
+    other, so all of them have the same (``web/hops.py``).
     """
 
     base_url: str
@@ -51,6 +54,7 @@ class WebSettings:
     rate_limits: bool = True
     limits: Mapping[RateClass, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
     trusted_proxies: int = 0
+    hop_secret: bytes = field(default_factory=lambda: token_bytes(32), repr=False)
     max_json_bytes: int = 2 * 1024 * 1024  # a batch of 1,000 events is about 350 kB
     heartbeat_seconds: float = 25.0
     stream_idle_seconds: float = 15.0
@@ -185,3 +189,9 @@ IDEMPOTENCY: web.AppKey[IdempotencyStore] = web.AppKey("idempotency", Idempotenc
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal")
 CARDS: web.AppKey[CardCache] = web.AppKey("cards")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+HOP: web.RequestKey[Hop] = web.RequestKey("hop", Hop)
+"""Set on a request that another worker has passed on."""
+AWAY: web.RequestKey[bool] = web.RequestKey("away", bool)
+"""Set when the row that the route reads could not be reached, on a route that answers without it."""
+RATE: web.RequestKey[Mapping[str, str]] = web.RequestKey("rate")
+"""The ``RateLimit-*`` headers of the answer."""

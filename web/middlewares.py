@@ -7,9 +7,10 @@
 5. ``gate``: 503 until the tables are recovered (P38);
 6. ``authenticate``: who calls, and whether the route lets them (N3, N4, N11);
 7. ``limit_rate``: sliding windows per person and address (N7-N9, X65);
-8. ``repeat_once``: ``Idempotency-Key`` (H8);
-9. ``compress``: JSON over 2 kB for those who ask (N10);
-10. ``serve_client``: the browser client, for what is no route of the table.
+8. ``forward``: to the worker that holds the row that the route reads (F17, ``web/forwarding.py``);
+9. ``repeat_once``: ``Idempotency-Key`` (H8);
+10. ``compress``: JSON over 2 kB for those who ask (N10);
+11. ``serve_client``: the browser client, for what is no route of the table.
 """
 
 import asyncio
@@ -24,12 +25,13 @@ import structlog
 from aiohttp import hdrs, web
 
 from tables import errors as app_errors
-from web import errors, pages
-from web.http import caller, deps
+from web import errors, hops, pages
+from web.forwarding import forward
+from web.http import address_of, caller, deps, route_of
 from web.idempotency import MAX_KEY_CHARACTERS
-from web.keys import IDEMPOTENCY, PRINCIPAL, REQUEST_ID, ROUTES
+from web.keys import HOP, IDEMPOTENCY, PRINCIPAL, RATE, REQUEST_ID
 from web.limits import ADDRESS_FACTOR, Limit
-from web.routes import Auth, Handler, RateClass, Route
+from web.routes import Auth, Handler, RateClass
 
 log = structlog.get_logger("web.access")
 
@@ -62,25 +64,11 @@ def content_policy(origin: str) -> str:
     )
 
 
-def route_of(request: web.Request) -> Route | None:
-    """Return the row of the route that was matched, None when there is no such route."""
-    return request.app[ROUTES].get(request.match_info.route)
-
-
-def address_of(request: web.Request) -> str:
-    """Return the caller's address; forwarded entries count only behind a trusted proxy."""
-    trusted = deps(request).settings.trusted_proxies
-    if trusted:
-        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-        if len(hops) >= trusted:
-            return hops[-trusted]
-    return request.remote or "unknown"
-
-
 async def decorate(request: web.Request, response: web.StreamResponse) -> None:
-    """Add the headers of every answer, streamed ones too: request id, security, CORS."""
+    """Add the headers of every answer, streamed ones too: request id, rate limit, security, CORS."""
     headers = response.headers
     headers["X-Request-ID"] = request.get(REQUEST_ID, "-")
+    headers.update(request.get(RATE, {}))
     settings = deps(request).settings
     for name, value in SECURITY_HEADERS.items():
         headers[name] = value
@@ -94,9 +82,12 @@ async def decorate(request: web.Request, response: web.StreamResponse) -> None:
 
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id."""
-    sent = request.headers.get("X-Request-ID", "")
+    """Give the request its id, and find out whether another worker has passed it on."""
+    sent, services = request.headers.get("X-Request-ID", ""), deps(request)
     request[REQUEST_ID] = sent if REQUEST_ID_FORM.fullmatch(sent) else uuid4().hex
+    hop = hops.read(services.settings.hop_secret, request, request[REQUEST_ID], services.clock())
+    if hop is not None:
+        request[HOP] = hop
     return await handler(request)
 
 
@@ -127,6 +118,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             ms=round(seconds * 1000, 2),
             user_id=known.user_id if known else None,
             address=address_of(request),
+            hop=HOP in request,
         )
 
 
@@ -221,9 +213,9 @@ def bearer(request: web.Request) -> str | None:
 
 @web.middleware
 async def limit_rate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count the request against its class; the headers say what is left (N9)."""
+    """Count the request against its class, once on its way; the headers say what is left (N9)."""
     route, services = route_of(request), deps(request)
-    if route is None or route.rate is RateClass.FREE or not services.settings.rate_limits:
+    if route is None or route.rate is RateClass.FREE or not services.settings.rate_limits or HOP in request:
         return await handler(request)
     limit = services.settings.limits[route.rate]
     known, address, now = caller(request), address_of(request), services.clock()
@@ -233,20 +225,13 @@ async def limit_rate(request: web.Request, handler: Handler) -> web.StreamRespon
         wide = Limit(limit.requests * ADDRESS_FACTOR, limit.seconds)
         shared = await services.limiter.hit(f"{route.rate}:shared:{address}", wide, now)
         verdict = verdict if shared.allowed else shared
+    request[RATE] = verdict.headers()
     if not verdict.allowed:
-        response = _answer(
-            request,
-            app_errors.RateLimitExceeded(
-                details={"limit": limit.requests, "seconds": limit.seconds},
-                retry_after_seconds=verdict.reset_seconds,
-            ),
+        raise app_errors.RateLimitExceeded(
+            details={"limit": limit.requests, "seconds": limit.seconds},
+            retry_after_seconds=verdict.reset_seconds,
         )
-        response.headers.update(verdict.headers())
-        return response
-    response_ = await handler(request)
-    if not response_.prepared:
-        response_.headers.update(verdict.headers())
-    return response_
+    return await handler(request)
 
 
 @web.middleware
@@ -305,6 +290,7 @@ MIDDLEWARES = (
     gate,
     authenticate,
     limit_rate,
+    forward,
     repeat_once,
     compress,
     serve_client,

@@ -44,6 +44,22 @@ class RateClass(StrEnum):
     FREE = "free"
 
 
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """The row of a stream table that a route reads: the worker that holds it answers (F17, DESIGN section 7).
+
+    Attributes:
+        table: name of the table; ``{name}`` is the path's.
+        key: returns the row's key; None when this request reads none, as an anonymous feed.
+        degrades: while nobody can be asked for the row, the worker that was called answers without it and
+            says so, instead of 503 (DESIGN invariant 7).
+    """
+
+    table: str
+    key: Callable[[web.Request], str | None]
+    degrades: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One row of the route table.
@@ -67,6 +83,7 @@ class Route:
         errors: errors of this route beyond those that its other columns imply.
         rate: class of its rate limit.
         idempotent: a POST that creates and honours ``Idempotency-Key``.
+        keyed_by: the row of a stream table that it reads, None for none or for any number.
         before_ready: answered while the tables still recover.
         hidden: not part of the API description (pages and static files).
     """
@@ -88,5 +105,6 @@ class Route:
     errors: tuple[type[AppError], ...] = ()
     rate: RateClass = RateClass.GENERAL
     idempotent: bool = False
+    keyed_by: Keyed | None = None
     before_ready: bool = False
     hidden: bool = False

@@ -23,7 +23,8 @@ from web.api import (
     tables,
     videos,
 )
-from web.routes import Auth, RateClass, Route
+from web.forwarding import caller_key, row_key, video_key
+from web.routes import Auth, Keyed, RateClass, Route
 from web.schemas import accounts as people
 from web.schemas import aliases as shapes
 from web.schemas import engagement as doings
@@ -33,6 +34,9 @@ from web.schemas import videos as films
 from web.schemas.base import Document, LiveQuery, Page
 
 FREE, POLLING = RateClass.FREE, RateClass.POLLING
+# The worker that holds a viewer's taste ranks the viewer's feeds, and keeps the rankings.
+TASTE = Keyed("user_preference", caller_key, degrades=True)
+COUNTERS = Keyed("video_engagement", video_key)
 
 _system = partial(Route, method="GET", tag="system", rate=FREE, before_ready=True)
 SYSTEM = (
@@ -135,14 +139,15 @@ ENGAGEMENT = (
            errors=(errors.PublishFailure, errors.DatabaseFailure)),
     _event(method="GET", path="/api/v1/videos/{video_id}/engagement", handler=engagement.public_counters,
            name="get_engagement", summary="Public counters, from the table.",
-           rate=POLLING, auth=Auth.OPTIONAL,
+           rate=POLLING, auth=Auth.OPTIONAL, keyed_by=COUNTERS,
            response=doings.EngagementAnswer, errors=_SEEN),
     _event(method="GET", path="/api/v1/reels/{video_id}/analytics", handler=engagement.analytics,
            name="get_analytics", summary="What the owner, operators and analysts may know.",
-           auth=Auth.REQUIRED, response=doings.AnalyticsAnswer, errors=_OWNED),
+           auth=Auth.REQUIRED, keyed_by=COUNTERS, response=doings.AnalyticsAnswer, errors=_OWNED),
     _event(method="GET", path="/api/v1/me/analytics", handler=engagement.my_analytics,
            name="get_my_analytics", summary="What happened to the caller's videos, by day.",
-           auth=Auth.REQUIRED, query=doings.MyAnalyticsQuery, response=doings.MyAnalyticsAnswer),
+           auth=Auth.REQUIRED, keyed_by=Keyed("creator_totals", caller_key),
+           query=doings.MyAnalyticsQuery, response=doings.MyAnalyticsAnswer),
     _event(method="GET", path="/api/v1/users/me/saves", handler=interactions.saves, name="list_saves",
            summary="The caller's saved videos.", auth=Auth.REQUIRED, query=Page, response=films.VideoList,
            errors=(errors.DatabaseFailure,)),
@@ -183,9 +188,9 @@ INTERACTIONS = (
     *_interactions("video", "/api/v1/videos/{video_id}"),
 )
 
-_feed = partial(Route, method="GET", tag="feeds", auth=Auth.OPTIONAL, query=feeding.FeedQuery,
+_feed = partial(Route, method="GET", tag="feeds", auth=Auth.OPTIONAL, query=feeding.FeedQuery, keyed_by=TASTE,
                 response=feeding.FeedAnswer, errors=(errors.DatabaseFailure,))  # fmt: skip
-_taste = partial(Route, method="POST", tag="feeds", auth=Auth.REQUIRED, status=204)
+_taste = partial(Route, method="POST", tag="feeds", auth=Auth.REQUIRED, keyed_by=TASTE, status=204)
 FEEDS = (
     _feed(path="/api/v1/feed", handler=feeds.feed, name="get_feed",
           summary="A ranked page, with why; social without a profile."),
@@ -222,6 +227,7 @@ ALIASES = (
            rate=POLLING, auth=Auth.OPTIONAL, response=shapes.ReelState, errors=_SEEN),
     _alias(path="/api/v1/reels", handler=aliases.reels, name="list_reels",
            summary="A ranked page; document 002's shape.", auth=Auth.OPTIONAL, query=shapes.ReelQuery,
+           keyed_by=TASTE,
            response=shapes.ReelList, errors=(errors.DatabaseFailure,)),
 )  # fmt: skip
 
@@ -248,7 +254,7 @@ ANALYSTS = (
            query=reading.RowsQuery, response=reading.TableRows,
            errors=(errors.Missing, errors.NotAcceptable)),
     _table(path="/api/v1/tables/{name}/rows/{key}", handler=tables.row, name="get_row", summary="One row.",
-           response=reading.TableRowAnswer, errors=(errors.Missing,)),
+           keyed_by=Keyed("{name}", row_key), response=reading.TableRowAnswer, errors=(errors.Missing,)),
 )  # fmt: skip
 
 TABLE: tuple[Route, ...] = (

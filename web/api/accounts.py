@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tables.errors import UserNotFound
-from web.http import deps, no_content, principal, read_json, reply
-from web.middlewares import address_of
+from web.http import address_of, deps, no_content, principal, read_json, reply
 from web.schemas.accounts import (
     LoginRequest,
     OwnUser,

@@ -10,7 +10,7 @@ from ranking.feed import FeedRequest
 from tables.errors import ContentNotFound, UserNotFound
 from tables.records import Impressions
 from web.http import caller, deps, no_content, principal, raw_json, read_json, read_query
-from web.keys import CARDS
+from web.keys import AWAY, CARDS
 from web.schemas.base import uuid_or
 from web.schemas.feeds import FeedbackRequest, FeedQuery
 
@@ -28,7 +28,7 @@ async def feed(request: web.Request) -> web.Response:
     """Answer a page of the feed."""
     query = read_query(request, FeedQuery)
     page, items = await _page(request, query, query.chosen())
-    return _answer(page, items)
+    return _answer(request, page, items)
 
 
 async def similarity(request: web.Request) -> web.Response:
@@ -42,14 +42,14 @@ async def trending(request: web.Request) -> web.Response:
     """Answer what moves now."""
     query = read_query(request, FeedQuery)
     page, items = await _page(request, query, "trending")
-    return _answer(page, items)
+    return _answer(request, page, items)
 
 
 async def following(request: web.Request) -> web.Response:
     """Answer what those whom the caller follows made, newest first."""
     query = read_query(request, FeedQuery)
     page, items = await _page(request, query, query.profile or "chronological", only_followed=True)
-    return _answer(page, items)
+    return _answer(request, page, items)
 
 
 async def _page(
@@ -101,13 +101,13 @@ def _shown(page: "FeedPage", viewer_id: str, now: float) -> Impressions:
     )
 
 
-def _answer(page: "FeedPage", items: list[orjson.Fragment]) -> web.Response:
+def _answer(request: web.Request, page: "FeedPage", items: list[orjson.Fragment]) -> web.Response:
     body = {
         "items": items,
         "next_cursor": page.next_cursor,
         "profile": page.profile,
         "ranked_by": page.ranked_by,
-        "degraded": page.degraded,
+        "degraded": page.degraded or AWAY in request,  # ranked without the caller's taste
     }
     return raw_json(orjson.dumps(body), headers=HEADERS)
 
