@@ -165,6 +165,10 @@ class Catalogue:
         mask[list(self._tag_members.get(tag.lower(), ()))] = True
         return mask
 
+    def public_videos(self, tag: str) -> int:
+        """Return how many videos with a tag everybody may see."""
+        return int(self.columns["public"][list(self._tag_members.get(tag, ()))].sum())
+
     async def maintain(self, now: float) -> bool:
         """Move to Annoy when the catalogue has grown, rebuild when due; tell whether a build was made.
 

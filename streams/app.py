@@ -13,8 +13,9 @@ from media.pipeline import MediaSettings
 from media.stores import ObjectStore
 from ranking.catalogue import Catalogue
 from ranking.embedding import Encoder
+from ranking.trending import TrendingTags, public_tags
 from social.videos import VideoService
-from streams.agents import catalogue, engagement, media, notifications
+from streams.agents import catalogue, engagement, media, notifications, trends
 from streams.agents.handling import each_event, each_slice
 from streams.dead_letters import DeadLetters
 from streams.folding import Fold
@@ -42,11 +43,13 @@ from streams.topics import (
     DEAD_RETENTION_SECONDS,
     ENGAGEMENT_DELTAS,
     ENGAGEMENT_EVENTS,
+    IMPRESSION_DELTAS,
     IMPRESSIONS,
     MEDIA_JOBS,
     MEDIA_RESULTS,
     NOTIFICATIONS,
     PAIR_DELTAS,
+    TAG_DELTAS,
     TOPICS,
     USER_DELTAS,
     USER_EVENTS,
@@ -57,7 +60,9 @@ from tables.definitions import (
     CATALOGUE,
     CO_OCCURRENCE,
     CREATOR_TOTALS,
+    IMPRESSION_DAYS,
     TABLES,
+    TAG_TRENDS,
     USER_DAY,
     USER_PREFERENCE,
     VIDEO_ENGAGEMENT,
@@ -67,6 +72,7 @@ from tables.records import Card
 from tables.reducers.engagement import VideoEngagement, WatchHistory
 from tables.reducers.together import CoOccurrence
 from tables.reducers.totals import Totals
+from tables.reducers.trends import ImpressionDays, TagTrend
 from tables.relational.engine import Database
 
 
@@ -112,6 +118,7 @@ class Streams:
     tables: dict[str, Any]
     writer: LogWriter
     dead_letters: DeadLetters
+    trending: TrendingTags
     progress: Progress = field(default_factory=Progress)
 
     def show_all(self, into: Catalogue) -> None:
@@ -122,6 +129,7 @@ class Streams:
             into.set_engagement(video_id, state)
         for video_id, row in list(self.tables[CO_OCCURRENCE.name].scan()):
             into.set_positives(video_id, row)
+        self.trending.fill(self.tables[TAG_TRENDS.name].scan())
 
 
 def build_streams(settings: StreamSettings, deps: StreamDeps) -> Streams:
@@ -152,8 +160,9 @@ def build_streams(settings: StreamSettings, deps: StreamDeps) -> Streams:
     writer = committer_for(app, deps.log)
     letters = DeadLetters(writer, clock=deps.clock, counted=deps.on_dead_letter)
     topics = {topic.name: _topic(app, topic, settings.partitions) for topic in TOPICS}
-    streams = Streams(app, tables, writer, letters)
+    streams = Streams(app, tables, writer, letters, TrendingTags(deps.catalogue.public_videos))
     _register_counting(topics, streams, deps)
+    _register_trends(topics, streams, deps)
     _register_media(topics, streams, settings, deps)
     return streams
 
@@ -169,9 +178,6 @@ async def declare_topics(log: MessageLog, partitions: int) -> None:
         await log.declare(topic.dead, partitions, TopicPolicy(retention_seconds=DEAD_RETENTION_SECONDS))
     for topic in CHANGE_TOPICS:
         await log.declare(topic.name, partitions, TopicPolicy(compact=True))
-    await log.declare(
-        IMPRESSIONS.name, partitions, TopicPolicy(retention_seconds=IMPRESSIONS.retention_seconds)
-    )
 
 
 def _topic(app: Any, topic: TopicSpec, partitions: int) -> Any:
@@ -202,7 +208,11 @@ def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDep
         return entry.card if entry else None
 
     slices = _slices(topics, streams)
-    slices("engagement.observe", ENGAGEMENT_EVENTS, lambda batch: engagement.observe(batch, histories))
+    slices(
+        "engagement.observe",
+        ENGAGEMENT_EVENTS,
+        lambda batch: engagement.observe(batch, histories, lambda video_id: public_tags(card_of(video_id))),
+    )
     slices(
         "engagement.count",
         ENGAGEMENT_DELTAS,
@@ -214,17 +224,24 @@ def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDep
         lambda batch: engagement.learn(batch, preferences, card_of, deps.clock()),
     )
     slices("pairs.count", PAIR_DELTAS, lambda b: engagement.pair(b, together, deps.catalogue.set_positives))
-    for name, topic, table in (
-        ("creators.total", CREATOR_DELTAS, CREATOR_TOTALS),
-        ("users.total", USER_DELTAS, USER_DAY),
-    ):
-        slices(name, topic, _totalling(Fold(tables[table.name], writer, Totals.copy)))
+    creators: Fold[Totals] = Fold(tables[CREATOR_TOTALS.name], writer, Totals.copy)
+    users: Fold[Totals] = Fold(tables[USER_DAY.name], writer, Totals.copy)
+    slices("creators.total", CREATOR_DELTAS, lambda batch: engagement.total(batch, creators))
+    slices("users.total", USER_DELTAS, lambda batch: engagement.total(batch, users))
+    slices("users.note", USER_EVENTS, lambda batch: trends.note_journeys(batch, users))
     slices("preferences.steer", USER_EVENTS, lambda batch: engagement.steer(batch, preferences))
     slices("catalogue.keep", CATALOGUE_CHANGES, lambda batch: catalogue.keep(batch, cards, show))
 
 
-def _totalling(totals: Fold[Totals]) -> Callable[[Any], Awaitable[None]]:
-    return lambda batch: engagement.total(batch, totals)
+def _register_trends(topics: dict[str, Any], streams: Streams, deps: StreamDeps) -> None:
+    """Register the agents that count tags and what feeds showed."""
+    tables, writer, view = streams.tables, streams.writer, streams.trending
+    tags: Fold[TagTrend] = Fold(tables[TAG_TRENDS.name], writer, TagTrend.copy)
+    shown: Fold[ImpressionDays] = Fold(tables[IMPRESSION_DAYS.name], writer, ImpressionDays.copy)
+    slices = _slices(topics, streams)
+    slices("tags.trend", TAG_DELTAS, lambda b: trends.trend(b, tags, view.show, view.oldest, deps.clock()))
+    slices("impressions.spread", IMPRESSIONS, lambda batch: trends.spread(batch, writer))
+    slices("impressions.count", IMPRESSION_DELTAS, lambda batch: trends.count_shown(batch, shown))
 
 
 def _register_media(

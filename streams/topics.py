@@ -10,6 +10,7 @@ from tables.records import (
     ContentFact,
     EngagementDelta,
     EngagementEvent,
+    ImpressionDelta,
     Impressions,
     MediaJob,
     MediaResult,
@@ -17,6 +18,7 @@ from tables.records import (
     PairDelta,
     Record,
     RowChange,
+    TagDelta,
     TotalsDelta,
     UserFact,
     VideoUploaded,
@@ -63,6 +65,12 @@ ENGAGEMENT_DELTAS = TopicSpec(
 PAIR_DELTAS = TopicSpec("pairs.deltas", PairDelta, "content id", retention_seconds=WEEK_SECONDS)
 CREATOR_DELTAS = TopicSpec("creator.deltas", TotalsDelta, "creator id", retention_seconds=WEEK_SECONDS)
 USER_DELTAS = TopicSpec("user.deltas", TotalsDelta, "user id", retention_seconds=WEEK_SECONDS)
+TAG_DELTAS = TopicSpec("tag.deltas", TagDelta, "tag", retention_seconds=WEEK_SECONDS)
+# What feeds showed (E39, F11).
+IMPRESSIONS = TopicSpec("events.impressions", Impressions, "viewer id", retention_seconds=31 * DAY_SECONDS)
+IMPRESSION_DELTAS = TopicSpec(
+    "impression.deltas", ImpressionDelta, "video or creator id", retention_seconds=WEEK_SECONDS
+)
 USER_EVENTS = TopicSpec("events.user", UserFact, "user id")
 CONTENT_EVENTS = TopicSpec("events.content", ContentFact, "video id", sliced=False)
 CATALOGUE_CHANGES = TopicSpec(
@@ -79,6 +87,9 @@ TOPICS: tuple[TopicSpec, ...] = (
     PAIR_DELTAS,
     CREATOR_DELTAS,
     USER_DELTAS,
+    TAG_DELTAS,
+    IMPRESSIONS,
+    IMPRESSION_DELTAS,
     USER_EVENTS,
     CONTENT_EVENTS,
     CATALOGUE_CHANGES,
@@ -96,8 +107,6 @@ CHANGE_TOPICS: tuple[TopicSpec, ...] = tuple(
         ("comments", "comment"),
     )
 )
-# What feeds showed (E39), for analysts; no agent of ours reads it, so it has no dead letters.
-IMPRESSIONS = TopicSpec("events.impressions", Impressions, "viewer id", retention_seconds=31 * DAY_SECONDS)
 DEAD_RETENTION_SECONDS = 90 * DAY_SECONDS
 
 

@@ -12,6 +12,7 @@ from tables.reducers.engagement import VideoEngagement, WatchHistory
 from tables.reducers.preferences import UserPreference
 from tables.reducers.together import CoOccurrence
 from tables.reducers.totals import Totals
+from tables.reducers.trends import ImpressionDays, TagTrend
 
 
 class CatalogueEntry(msgspec.Struct):
@@ -95,7 +96,24 @@ USER_DAY = TableSpec(
     "user id",
     "user.deltas",
     "users.total",
-    "What one user did, by day, newest 90.",
+    "What one user did, by day, newest 90; sign-ins and videos made too.",
+    personal=True,
+)
+TAG_TRENDS = TableSpec(
+    "tag_trends",
+    TagTrend,
+    "tag",
+    "tag.deltas",
+    "tags.trend",
+    "How much happens to public videos with one tag: a sum that halves in six hours, and 168 hours.",
+)
+IMPRESSION_DAYS = TableSpec(
+    "impression_days",
+    ImpressionDays,
+    "video or creator id",
+    "impression.deltas",
+    "impressions.count",
+    "How often feeds showed one video, or all videos of one creator, by day, newest 90.",
     personal=True,
 )
 CATALOGUE = TableSpec(
@@ -115,5 +133,7 @@ TABLES: tuple[TableSpec, ...] = (
     CO_OCCURRENCE,
     CREATOR_TOTALS,
     USER_DAY,
+    TAG_TRENDS,
+    IMPRESSION_DAYS,
     CATALOGUE,
 )

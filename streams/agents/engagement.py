@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from streams.agents.trends import tell_tags
 from streams.folding import Fold, Folded
 from streams.log.commit import Outgoing
 from streams.log.slices import Slice
@@ -13,24 +14,30 @@ from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engag
 from tables.reducers.preferences import EMPTY, UserPreference, apply_fact, step
 from tables.reducers.together import CoOccurrence, Pairs, fold_pairs
 from tables.reducers.totals import Totals, fold_totals, of_creators, of_user
+from tables.reducers.trends import TagsOf
 
 _encode = msgspec.json.Encoder().encode
 
 
-async def observe(batch: Slice[EngagementEvent], histories: Fold[WatchHistory]) -> None:
+async def observe(
+    batch: Slice[EngagementEvent], histories: Fold[WatchHistory], tags_of: TagsOf = lambda video_id: ()
+) -> None:
     """Stage one: fold a slice of events into their users' histories and emit what changed.
 
-    It is told to the videos, to their creators, and to the users' own days.
+    It is told to the videos, to their creators, to their tags, and to the users' own days.
     """
 
     def fold(states: dict[str, WatchHistory]) -> Folded[WatchHistory]:
         before = {user: state.applied for user, state in states.items()}
         outputs: list[Outgoing] = []
+        told: list[tuple[int, list[EngagementDelta]]] = []
         for record, offset in zip(batch.records, batch.offsets, strict=True):
             history = states.get(record.user_id)
             if history is None or offset > history.applied:
                 deltas = fold_history(states, [(record, batch.partition, offset)])
                 outputs += _told(record, deltas, (batch.partition, offset))
+                told.append((offset, deltas))
+        outputs += tell_tags(told, tags_of, batch.partition)
         changed = {user: state for user, state in states.items() if state.applied != before.get(user, -1)}
         return Folded(changed, outputs)
 

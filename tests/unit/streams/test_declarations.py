@@ -3,7 +3,7 @@
 import msgspec
 
 from freewill.paths import APP_ID
-from streams.topics import CHANGE_TOPICS, IMPRESSIONS, TOPICS, spec
+from streams.topics import CHANGE_TOPICS, TOPICS, spec
 from tables.definitions import TABLES
 from tables.relational import capture
 
@@ -18,12 +18,14 @@ def test_topic_names_never_change():
         "pairs.deltas": ("PairDelta", "content id"),
         "creator.deltas": ("TotalsDelta", "creator id"),
         "user.deltas": ("TotalsDelta", "user id"),
+        "tag.deltas": ("TagDelta", "tag"),
+        "events.impressions": ("Impressions", "viewer id"),
+        "impression.deltas": ("ImpressionDelta", "video or creator id"),
         "events.user": ("UserFact", "user id"),
         "events.content": ("ContentFact", "video id"),
         "catalogue.changes": ("CatalogueChange", "video id"),
         "notifications": ("Notification", "recipient id"),
     }
-    assert (IMPRESSIONS.name, IMPRESSIONS.record.__name__) == ("events.impressions", "Impressions")
     assert spec("media.jobs").dead == "media.jobs.dead"
     assert {topic.name: (topic.record.__name__, topic.keyed_by) for topic in CHANGE_TOPICS} == {
         "cdc.users": ("RowChange", "user id"),
@@ -44,6 +46,8 @@ def test_table_names_never_change():
         "co_occurrence": ("CoOccurrence", "pairs.deltas"),
         "creator_totals": ("Totals", "creator.deltas"),
         "user_day": ("Totals", "user.deltas"),
+        "tag_trends": ("TagTrend", "tag.deltas"),
+        "impression_days": ("ImpressionDays", "impression.deltas"),
         "catalogue": ("CatalogueEntry", "catalogue.changes"),
     }
 
