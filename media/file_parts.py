@@ -32,7 +32,8 @@ from media.parts import (
     wrong_offset,
 )
 from media.receiving import Receiver
-from media.stores import READ_BYTES, FileStore, ObjectInfo, check_key, run_blocking, sync
+from media.stores import READ_BYTES, FileStore, ObjectInfo, check_key, run_blocking
+from media.trees import share, sync
 from tables.errors import (
     Conflict,
     ContentNotFound,
@@ -214,7 +215,7 @@ class FileParts:
         with _locked(self._folder(upload)) as folder:
             whole = self._whole(folder, parts)
             path.unlink(missing_ok=True)
-            _share(whole, path)
+            share(whole, path)
         received = _PART.fullmatch(whole.name)
         return received[2] if received else _sha256(path)
 
@@ -223,7 +224,7 @@ class FileParts:
             with _locked(self._folder(upload)) as folder:
                 # The folder keeps its own link until the object stands: a crash in between changes nothing.
                 out = folder / f".{uuid.uuid4().hex}"
-                _share(self._whole(folder, parts), out)
+                share(self._whole(folder, parts), out)
                 self._store.place(upload.key, out, move=True)
                 self._discard(upload.session_id)
         except InvalidStateTransition:
@@ -329,16 +330,6 @@ def _join(sources: Sequence[Path], target: Path) -> None:
                         raise OSError(errno.EIO, os.strerror(errno.EIO))
                     left -= copied
         os.fsync(out.fileno())
-
-
-def _share(source: Path, target: Path) -> None:
-    """Give a file a second name; where that cannot be, a copy."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _sha256(path: Path) -> str:

@@ -4,37 +4,42 @@ A write is acknowledged only when it is durable: READY must survive a power cut 
 """
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import BinaryIO, ParamSpec, Protocol, TypeVar
 
 from media.delivery import content_type
-from tables.errors import ContentNotFound, StorageFailure
+from media.trees import Tree
+from tables.errors import ContentArchived, ContentNotFound, StorageFailure
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
-TEMPORARY = ".incoming"
+COPY_BYTES = 1024 * 1024
+RESTORED_DAYS = 7
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _KEY_LENGTH = 512
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store knows of an object; times in seconds since the epoch."""
+    """What a store knows of an object; times in seconds since the epoch.
+
+    ``archived``: it cannot be read before it is restored; ``restoring``: that was asked for (R32).
+    """
 
     key: str
     size_bytes: int
     content_type: str
     etag: str
     modified_at: float
+    archived: bool = False
+    restoring: bool = False
 
 
 class ObjectStore(Protocol):
@@ -50,10 +55,15 @@ class ObjectStore(Protocol):
         """Return what is known of an object, None when there is none."""
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Yield bytes from ``start`` to before ``end``; ContentNotFound when there is no object."""
+        """Yield bytes from ``start`` to before ``end``.
+
+        Raises:
+            ContentNotFound: there is no object (CONTENT_NOT_FOUND).
+            ContentArchived: it has to be restored first (CONTENT_ARCHIVED).
+        """
 
     async def fetch(self, key: str, path: Path) -> None:
-        """Copy an object to a local file; ContentNotFound when there is none."""
+        """Copy an object to a local file; errors as ``read``."""
 
     def local_path(self, key: str) -> Path | None:
         """Return the object's own file for zero-copy serving, None when it is not on this machine."""
@@ -65,7 +75,20 @@ class ObjectStore(Protocol):
         """Delete every object whose key starts with ``prefix`` (ending in ``/``); returns how many."""
 
     def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """Yield the objects whose keys start with ``prefix``, in key order."""
+        """Yield the objects whose keys start with ``prefix``, archived ones too, in key order."""
+
+    async def archive(self, key: str) -> None:
+        """Move an object to storage that is cheap and not readable at once; no error when it is there (R32).
+
+        Raises:
+            ContentNotFound: there is no object (CONTENT_NOT_FOUND).
+        """
+
+    async def restore(self, key: str, *, days: int = RESTORED_DAYS) -> None:
+        """Ask for an archived object back, readable for at least so many days; idempotent (R32).
+
+        A cloud takes hours: ``stat`` tells when it is there. Errors as ``archive``.
+        """
 
 
 def check_key(key: str) -> str:
@@ -83,19 +106,22 @@ def check_key(key: str) -> str:
 
 
 class FileStore:
-    """Objects as files below one folder."""
+    """Objects as files below one folder; archived ones below another, which may be a slower, cheaper disk."""
 
-    def __init__(self, root: Path) -> None:
-        """Take the folder; it is created with the first object."""
-        self._root = Path(os.path.abspath(root))
+    def __init__(self, root: Path, archive: Path | None = None) -> None:
+        """Take the folders, created with the first object in them; by default the archive is a neighbour."""
+        self._live = Tree(root)
+        self._archive = Tree(archive or self._live.root.with_name(f"{self._live.root.name}-archive"))
+        self._restoring: set[str] = set()
 
     async def put_file(self, key: str, path: Path, *, content_type: str, move: bool = False) -> None:
         """Store a file: renamed when it is on the same file system, else copied and then renamed."""
-        await run_blocking(self.place, key, path, move)
+        await run_blocking(self.place, key, path, move=move)
 
     async def put_bytes(self, key: str, data: bytes, *, content_type: str) -> None:
         """Store bytes."""
-        await run_blocking(self._put_bytes, self._path(key), data)
+        await run_blocking(self._live.write, check_key(key), data)
+        await run_blocking(self._archive.delete, key)
 
     async def stat(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object; the etag changes with every write."""
@@ -103,8 +129,7 @@ class FileStore:
 
     async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield bytes from ``start`` to before ``end``."""
-        file = await run_blocking(self._open, key)
-        try:
+        with await run_blocking(self._open, key) as file:
             left = None if end is None else max(0, end - start)
             await run_blocking(file.seek, start)
             while left is None or left > 0:
@@ -113,122 +138,86 @@ class FileStore:
                     return
                 left = None if left is None else left - len(chunk)
                 yield chunk
-        finally:
-            file.close()
 
     async def fetch(self, key: str, path: Path) -> None:
         """Copy an object to a local file."""
-        source = self._path(key)
-        await run_blocking(self._open(key).close)
-        await run_blocking(shutil.copyfile, source, path)
+        await run_blocking(self._copy, key, path)
 
     def local_path(self, key: str) -> Path | None:
-        """Return the object's file, None when there is none."""
-        path = self._path(key)
+        """Return the object's file, None when there is none that can be read at once."""
+        path = self._live.root / check_key(key)
         return path if path.is_file() else None
 
     async def delete(self, key: str) -> None:
         """Delete an object and the folders that it leaves empty."""
-        await run_blocking(self._delete, self._path(key))
+        check_key(key)
+        for tree in (self._live, self._archive):
+            await run_blocking(tree.delete, key)
 
     async def delete_prefix(self, prefix: str) -> int:
         """Delete a folder of objects."""
-        return await run_blocking(self._delete_tree, self._path(prefix.rstrip("/")))
+        folder = check_key(prefix.rstrip("/"))
+        return sum([await run_blocking(tree.delete_tree, folder) for tree in (self._live, self._archive)])
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         """Yield the objects below a prefix, in key order."""
-        for key in await run_blocking(lambda: sorted(self._keys(prefix))):
+        for key in await run_blocking(self._keys, prefix):
             info = await run_blocking(self.look, key)
             if info is not None:
                 yield info
 
-    def _path(self, key: str) -> Path:
-        return self._root / check_key(key)
+    async def archive(self, key: str) -> None:
+        """Move an object's file below the archive folder."""
+        await run_blocking(self._move, key, self._live, self._archive)
 
-    def place(self, key: str, path: Path, move: bool) -> None:
-        """Store a file, as ``put_file``, on the calling thread."""
-        target = self._path(key)
-        with self._incoming(target) as temporary:
-            if move:
-                # shutil.move renames within a file system and copies across two.
-                shutil.move(path, temporary)
-            else:
-                shutil.copyfile(path, temporary)
-            sync(temporary)
-
-    def _put_bytes(self, target: Path, data: bytes) -> None:
-        with self._incoming(target) as temporary:
-            temporary.write_bytes(data)
-            sync(temporary)
-
-    @contextlib.contextmanager
-    def _incoming(self, target: Path) -> Iterator[Path]:
-        """Yield a temporary path of the store's file system, renamed to the target at the end."""
-        folder = self._root / TEMPORARY
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / uuid.uuid4().hex
+    async def restore(self, key: str, *, days: int = RESTORED_DAYS) -> None:
+        """Move an object's file back, where it stays until it is archived again."""
+        self._restoring.add(key)
         try:
-            yield temporary
-            self._make_folders(target.parent)
-            temporary.replace(target)
-            sync(target.parent)
+            await run_blocking(self._move, key, self._archive, self._live)
         finally:
-            temporary.unlink(missing_ok=True)
+            self._restoring.discard(key)
 
-    def _make_folders(self, folder: Path) -> None:
-        """Create folders from the top and make each new entry durable."""
-        if folder.is_dir():
-            return
-        self._make_folders(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync(folder.parent)
+    def place(self, key: str, path: Path, *, move: bool) -> None:
+        """Store a file, as ``put_file``, on the calling thread."""
+        self._live.place(check_key(key), path, move=move)
+        self._archive.delete(key)
 
     def look(self, key: str) -> ObjectInfo | None:
         """Return what is known of an object, as ``stat``, on the calling thread."""
-        try:
-            found = self._path(key).stat()
-        except (FileNotFoundError, NotADirectoryError):
+        live = self._live.stat(check_key(key))
+        found = live or self._archive.stat(key)
+        if found is None:
             return None
-        etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
-        return ObjectInfo(key, found.st_size, content_type(key), etag, found.st_mtime)
+        return ObjectInfo(
+            key,
+            found.st_size,
+            content_type(key),
+            f'"{found.st_mtime_ns:x}-{found.st_size:x}"',
+            found.st_mtime,
+            archived=live is None,
+            restoring=live is None and key in self._restoring,
+        )
 
-    def _open(self, key: str) -> "_File":
-        try:
-            return self._path(key).open("rb")
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            raise ContentNotFound from None
+    def _open(self, key: str) -> BinaryIO:
+        file = self._live.open(check_key(key))
+        if file is None:
+            raise ContentNotFound if self._archive.stat(key) is None else ContentArchived
+        return file
 
-    def _delete(self, path: Path) -> None:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            path.unlink()
-        # Empty folders go too; a folder that another write just filled stays.
-        for folder in path.parents:
-            if folder == self._root or not _removed(folder):
-                break
+    def _copy(self, key: str, path: Path) -> None:
+        with self._open(key) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, COPY_BYTES)
 
-    def _delete_tree(self, path: Path) -> int:
-        count = sum(1 for found in path.rglob("*") if found.is_file()) if path.is_dir() else 0
-        shutil.rmtree(path, ignore_errors=True)
-        if count:
-            sync(path.parent)
-        return count
+    def _keys(self, prefix: str) -> Sequence[str]:
+        return sorted({*self._live.keys(prefix), *self._archive.keys(prefix)})
 
-    def _keys(self, prefix: str) -> Iterator[str]:
-        folder = self._root / prefix.rpartition("/")[0]
-        for path in folder.rglob("*"):
-            key = path.relative_to(self._root).as_posix()
-            if key.startswith(prefix) and not key.startswith(TEMPORARY) and path.is_file():
-                yield key
-
-
-class _File(Protocol):
-    """What reading needs of an open file."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-    def seek(self, offset: int, /) -> int: ...
-
-    def close(self) -> None: ...
+    def _move(self, key: str, source: Tree, target: Tree) -> None:
+        check_key(key)
+        if source.stat(key) is not None:
+            target.adopt(key, source)
+        elif target.stat(key) is None:
+            raise ContentNotFound
 
 
 async def run_blocking(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -246,20 +235,3 @@ async def run_blocking(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
         raise
     except OSError as error:
         raise StorageFailure(details={"cause": os.strerror(error.errno or 0)}) from error
-
-
-def _removed(folder: Path) -> bool:
-    try:
-        folder.rmdir()
-    except OSError:
-        return False
-    return True
-
-
-def sync(path: Path) -> None:
-    """Make a file's content, or a folder's entries, durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -335,6 +335,13 @@ class ContentAlreadyDeleted(Conflict):
     message = "This content was deleted."
 
 
+class ContentArchived(Conflict):
+    """The bytes are in the archive and have to be restored before they can be read (R32)."""
+
+    code = "CONTENT_ARCHIVED"
+    message = "This is in the archive and has to be restored first."
+
+
 class Failure(AppError):
     """Something that the server depends on failed."""
 
