@@ -52,7 +52,9 @@ def _told(
         yield Outgoing(ENGAGEMENT_DELTAS.name, delta.content_id, _encode(delta))
     for totals in of_creators(record, deltas, *origin):
         yield Outgoing(CREATOR_DELTAS.name, totals.key, _encode(totals))
-    yield Outgoing(USER_DELTAS.name, record.user_id, _encode(of_user(record, deltas, *origin)))
+    # A row's fact changes something unless the relay sent it again after a crash: then it is told already.
+    if deltas or record.relation_seq is None:
+        yield Outgoing(USER_DELTAS.name, record.user_id, _encode(of_user(record, deltas, *origin)))
 
 
 async def total(batch: Slice[TotalsDelta], totals: Fold[Totals]) -> None:
