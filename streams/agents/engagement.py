@@ -11,8 +11,10 @@ from streams.log.slices import Slice
 from streams.topics import CREATOR_DELTAS, ENGAGEMENT_DELTAS, PAIR_DELTAS, USER_DELTAS
 from tables.records import Card, EngagementDelta, EngagementEvent, PairDelta, TotalsDelta, UserFact, events_of
 from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement, fold_history
-from tables.reducers.preferences import EMPTY, UserPreference, apply_fact, step
-from tables.reducers.together import CoOccurrence, Pairs, fold_pairs
+from tables.reducers.history import runs
+from tables.reducers.preferences import EMPTY, UserPreference, apply_fact
+from tables.reducers.taste import Taste
+from tables.reducers.together import CoOccurrence, Pairs, becomes_good, fold_pairs
 from tables.reducers.totals import Totals, fold_totals, of_creators, of_user
 from tables.reducers.trends import TagsOf
 
@@ -94,35 +96,35 @@ async def learn(
     """
 
     def fold(states: dict[str, UserPreference]) -> Folded[UserPreference]:
-        changed: dict[str, UserPreference | None] = {}
+        opened: dict[str, tuple[Taste, int]] = {}
         outputs: list[Outgoing] = []
         for record, offset in zip(batch.records, batch.offsets, strict=True):
-            before = states.get(record.user_id, EMPTY)
-            if offset <= before.applied:
+            user = record.user_id
+            known = states.get(user, EMPTY)
+            taste, applied = opened.get(user) or (Taste(known), known.applied)
+            if offset <= applied:
                 continue
             pairs = Pairs(now)
-            state = _taught(before, record, card_of, pairs)
-            state = msgspec.structs.replace(state, applied=offset)
-            states[record.user_id] = changed[record.user_id] = state
+            _teach(taste, record, card_of, pairs)
+            opened[user] = taste, offset
             outputs += [
                 Outgoing(PAIR_DELTAS.name, delta.content_id, _encode(delta))
                 for delta in pairs.deltas(batch.partition, offset)
             ]
-        return Folded(changed, outputs)
+        return Folded({user: taste.close(applied=at) for user, (taste, at) in opened.items()}, outputs)
 
     await preferences.apply(batch.partition, (event.user_id for event in batch.records), fold)
 
 
-def _taught(
-    state: UserPreference, record: EngagementEvent, card_of: Callable[[str], Card | None], pairs: Pairs
-) -> UserPreference:
-    """Return the taste after all events of a record; ``pairs`` collects what they pair."""
-    for event in events_of(record):
-        if event.user_id != event.owner_id:
-            after = step(state, event, card_of(event.video_id), pairs.now)
-            pairs.note(state, after, event)
-            state = after
-    return state
+def _teach(
+    taste: Taste, record: EngagementEvent, card_of: Callable[[str], Card | None], pairs: Pairs
+) -> None:
+    """Fold all events of a record into a taste; ``pairs`` collects what they pair."""
+    for run in runs(event for event in events_of(record) if event.user_id != event.owner_id):
+        video_id = run[0].video_id
+        changed = taste.fold(run, card_of(video_id), pairs.now)
+        if changed and becomes_good(*changed):
+            pairs.add(video_id, run[-1].occurred_at, taste.positives)
 
 
 async def pair(

@@ -9,7 +9,6 @@ stand (a bit each), so a repeated event changes nothing and a stronger action up
 is read, so it also follows re-embedded, late and deleted videos; the decayed sum is kept in the state.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, Literal
@@ -18,8 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tables.records import Action, Card, EngagementEvent, UserFact
-from tables.reducers.engagement import reached
+from tables.records import UserFact
 
 DIMENSIONS: Final = 512
 DAY_SECONDS: Final = 86_400.0
@@ -31,7 +29,7 @@ MAX_SEEN: Final = 1_000
 MAX_CREATORS: Final = 200
 MAX_TAGS: Final = 200
 MAX_WISHES: Final = 500
-_SEEN_BYTES: Final = 8
+SEEN_BYTES: Final = 8
 
 Vector = NDArray[np.float32]
 Lookup = Callable[[Sequence[str]], tuple[NDArray[np.int64], Vector]]
@@ -48,24 +46,6 @@ COMMENT: Final = 16
 SAVE: Final = 32
 ALL: Final = 63
 
-_GIVES: Final[Mapping[Action, int]] = {
-    Action.WATCH_START: VIEW,
-    Action.WATCH_25: VIEW,
-    Action.WATCH_50: VIEW,
-    Action.WATCH_75: VIEW,
-    Action.WATCH_COMPLETE: VIEW | COMPLETE,
-    Action.LIKE: LIKE,
-    Action.SHARE: SHARE,
-    Action.COMMENT: COMMENT,
-    Action.SAVE: SAVE,
-}
-_TAKES: Final[Mapping[Action, int]] = {
-    Action.UNLIKE: LIKE,
-    Action.UNSAVE: SAVE,
-    Action.UNCOMMENT: COMMENT,
-    Action.NOT_INTERESTED: ALL,
-}
-_WATCHED: Final = frozenset(action for action, bits in _GIVES.items() if bits & VIEW)
 # How much an action says about taste; an entry has the strength of its strongest one.
 _STRENGTH: Final[Mapping[int, float]] = {
     COMPLETE: 0.8,
@@ -74,10 +54,14 @@ _STRENGTH: Final[Mapping[int, float]] = {
     SAVE: 1.0,
     SHARE: 1.0,
 }
+# the same for every set of actions, so that it is looked up
+_STRONGEST: Final = tuple(
+    max([0.0, *(value for bit, value in _STRENGTH.items() if actions & bit)]) for actions in range(ALL + 1)
+)
 _VIEW_FLOOR, _VIEW_SPAN = 0.2, 0.5  # a view weighs by how much was watched
 
 
-class Positive(msgspec.Struct, frozen=True, array_like=True):
+class Positive(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What stands between a viewer and one video.
 
     ``at`` is the time of the latest action that changed it, ``seq`` the highest outbox sequence applied,
@@ -125,37 +109,7 @@ EMPTY: Final = UserPreference()
 
 def video_hash(video_id: str) -> int:
     """Return the unsigned 64-bit hash under which a video is remembered as seen or shown."""
-    return int.from_bytes(blake2b(video_id.encode(), digest_size=_SEEN_BYTES).digest(), "little")
-
-
-def step(
-    state: UserPreference | None,
-    event: EngagementEvent,
-    card: Card | None,
-    now: float,
-    rules: Rules = RULES,
-) -> UserPreference:
-    """Fold one engagement event into a viewer's preference (D15-D17, X24, Y4).
-
-    Events of the future count as of ``now``. A repeated event returns an equal state. ``card`` is None
-    when the catalogue does not know the video: taste, tags and creator then learn nothing, the entry and
-    the seen ring do. The caller sets ``applied``.
-    """
-    before = state or EMPTY
-    at = min(event.occurred_at, now)
-    target = f"video:{event.video_id}"
-    if event.action is Action.NOT_INTERESTED:
-        before = _with_wish(before, "hidden", target, at)
-    elif event.action in _WATCHED and target in before.hidden:
-        return before
-    old = before.positives.get(event.video_id)
-    new = _changed(old, event, at)
-    if new is None or new == old:
-        return before
-    state = _learn(before, old, new, card, rules) if card else before
-    positives = _bounded_positives(before.positives, event.video_id, new, now)
-    seen = _remember(before.seen, event.video_id) if new.actions & VIEW else before.seen
-    return msgspec.structs.replace(state, positives=positives, seen=seen, version=before.version + 1)
+    return int.from_bytes(blake2b(video_id.encode(), digest_size=SEEN_BYTES).digest(), "little")
 
 
 def apply_fact(state: UserPreference | None, fact: UserFact) -> UserPreference:
@@ -172,7 +126,7 @@ def apply_fact(state: UserPreference | None, fact: UserFact) -> UserPreference:
     kinds = {"not_interested": "hidden", "less": "less", "more": "more"}
     if fact.kind != "feed.feedback" or fact.detail not in kinds or not fact.target:
         return before
-    return _with_wish(before, kinds[fact.detail], fact.target, fact.at)
+    return with_wish(before, kinds[fact.detail], fact.target, fact.at)
 
 
 def is_positive(entry: Positive, rules: Rules = RULES) -> bool:
@@ -186,8 +140,8 @@ def strength(entry: Positive | None, rules: Rules = RULES) -> float:
     """Return how much an entry says about taste, 0..1; 0 when it is not positive."""
     if entry is None or not is_positive(entry, rules):
         return 0.0
-    view = _VIEW_FLOOR + _VIEW_SPAN * entry.completion if entry.actions & VIEW else 0.0
-    return max([view, *(value for bit, value in _STRENGTH.items() if entry.actions & bit)])
+    strongest = _STRONGEST[entry.actions]
+    return max(strongest, _VIEW_FLOOR + _VIEW_SPAN * entry.completion) if entry.actions & VIEW else strongest
 
 
 def positives_within(state: UserPreference, now: float, rules: Rules = RULES) -> dict[str, Positive]:
@@ -245,108 +199,8 @@ def decayed_value(pair: Decayed, now: float, half_life_seconds: float = AFFINITY
     return float(value * 2.0 ** (-max(0.0, now - at) / half_life_seconds))
 
 
-def _changed(old: Positive | None, event: EngagementEvent, at: float) -> Positive | None:
-    if old and event.relation_seq is not None and event.relation_seq <= old.seq:
-        return old
-    seq = max(old.seq if old else -1, -1 if event.relation_seq is None else event.relation_seq)
-    actions = old.actions if old else 0
-    completion = max(old.completion if old else 0.0, _completion(event))
-    taken = _TAKES.get(event.action, 0)
-    if taken and old is None and event.relation_seq is None:
-        return None
-    after = (actions | _GIVES.get(event.action, 0)) & ~taken
-    if after == actions and completion == (old.completion if old else 0.0):
-        # Nothing new was said, but a relation's sequence must not move back.
-        return Positive(old.at, actions, completion, seq) if old else Positive(at, after, completion, seq)
-    newest = max(old.at, at) if old and after else at
-    return Positive(newest, after, completion, seq)
-
-
-def _completion(event: EngagementEvent) -> float:
-    return reached(event) if event.action in _WATCHED else 0.0
-
-
-def _learn(
-    state: UserPreference, old: Positive | None, new: Positive, card: Card, rules: Rules
-) -> UserPreference:
-    """Replace what a video contributed to taste, creator and tags by what it contributes now."""
-    before, after = strength(old, rules), strength(new, rules)
-    changes = [(-before, old.at if old else 0.0), (after, new.at)]
-    creators = _bumped(state.creators, [card.creator_id], changes, MAX_CREATORS)
-    tags = _bumped(state.tags, [tag.lower() for tag in card.tags], changes, MAX_TAGS)
-    state = msgspec.structs.replace(state, creators=creators, tags=tags)
-    return _shifted(state, card, changes) if card.embedding else state
-
-
-def _shifted(state: UserPreference, card: Card, changes: Sequence[Decayed]) -> UserPreference:
-    vector = np.frombuffer(card.embedding, np.float16).astype(np.float64)
-    if vector.size != DIMENSIONS:
-        return state
-    if state.model_version != card.model_version:
-        # Vectors of two models do not add up; the exact mean bridges the gap from the catalogue.
-        state = msgspec.structs.replace(state, vector=b"", weight=0.0, model_version=card.model_version)
-        changes = changes[1:]
-    reference = max([state.updated_at, *(at for amount, at in changes if amount > 0)])
-    total = np.frombuffer(state.vector, np.float32).astype(np.float64) if state.vector else np.zeros(512)
-    fade = _fade(reference - state.updated_at)
-    gain = sum(amount * _fade(reference - at) for amount, at in changes)
-    return msgspec.structs.replace(
-        state,
-        vector=(total * fade + gain * vector).astype(np.float32).tobytes(),
-        weight=max(0.0, state.weight * fade + gain),
-        updated_at=reference,
-    )
-
-
-def _fade(age_seconds: float) -> float:
-    # The bounds keep the power finite for absurd times.
-    return math.exp2(min(60.0, max(-1000.0, -age_seconds / TASTE_HALF_LIFE_SECONDS)))
-
-
-def _bumped(
-    table: Mapping[str, Decayed], keys: Sequence[str], changes: Sequence[Decayed], limit: int
-) -> dict[str, Decayed]:
-    result = dict(table)
-    for key in dict.fromkeys(keys):
-        value, at = result.get(key, (0.0, -math.inf))
-        reference = max([at, *(t for amount, t in changes if amount)], default=at)
-        if reference == -math.inf:
-            continue
-        total = decayed_value((value, at), reference) if at > -math.inf else 0.0
-        total += sum(decayed_value((amount, t), reference) for amount, t in changes if amount)
-        if total > 1e-9:
-            result[key] = (total, reference)
-        else:
-            result.pop(key, None)
-    if len(result) <= limit:
-        return result
-    newest = max(at for _, at in result.values())
-    strongest = sorted(result, key=lambda key: (-decayed_value(result[key], newest), key))[:limit]
-    return {key: result[key] for key in strongest}
-
-
-def _bounded_positives(
-    entries: Mapping[str, Positive], video_id: str, entry: Positive, now: float
-) -> dict[str, Positive]:
-    """Return the entries with one set, oldest first, without the expired and beyond the bound."""
-    kept = {key: old for key, old in entries.items() if now - old.at <= WINDOW_SECONDS and key != video_id}
-    in_order = not kept or next(reversed(kept.values())).at < entry.at
-    kept[video_id] = entry
-    if not in_order:  # a late event, or two at once: then the id decides, so that arrival does not
-        kept = dict(sorted(kept.items(), key=lambda pair: (pair[1].at, pair[0])))
-    while len(kept) > MAX_POSITIVES:
-        del kept[next(iter(kept))]
-    return kept
-
-
-def _remember(seen: bytes, video_id: str) -> bytes:
-    mark = video_hash(video_id)
-    if (np.frombuffer(seen, np.uint64) == mark).any():
-        return seen
-    return seen[-_SEEN_BYTES * (MAX_SEEN - 1) :] + mark.to_bytes(_SEEN_BYTES, "little")
-
-
-def _with_wish(state: UserPreference, kind: str, target: str, at: float) -> UserPreference:
+def with_wish(state: UserPreference, kind: str, target: str, at: float) -> UserPreference:
+    """Return the preference with a wish (hidden, less, more) set; the last one about a target wins."""
     tables = {name: dict(getattr(state, name)) for name in ("hidden", "less", "more")}
     if any(target in table and table[target] >= at for table in tables.values()):
         return state

@@ -7,13 +7,14 @@ agent decides what is a pair, the content's adds up and skips what it has added.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from tables.records import EngagementEvent, PairDelta
-from tables.reducers.preferences import UserPreference, strength
+from tables.reducers.preferences import Positive, UserPreference, strength
 
 HALF_LIFE_SECONDS: Final = 3 * 86_400.0
 PAIRED_WITH: Final = 10
@@ -44,18 +45,21 @@ class CoOccurrence(msgspec.Struct, array_like=True):
 
 def latest_good(state: UserPreference, count: int = PAIRED_WITH) -> list[str]:
     """Return the videos that a viewer found good last, newest first."""
-    found: list[str] = []
-    for video_id, entry in reversed(state.positives.items()):
-        if strength(entry) >= GOOD:
-            found.append(video_id)
-            if len(found) == count:
-                break
-    return found
+    return list(islice(_good(state.positives), count))
+
+
+def _good(positives: dict[str, Positive]) -> Iterator[str]:
+    return (video_id for video_id, entry in reversed(positives.items()) if strength(entry) >= GOOD)
 
 
 def newly_good(before: UserPreference, after: UserPreference, video_id: str) -> bool:
     """Tell whether this step made the viewer find the video good; taking it back makes no unpairing."""
-    return strength(before.positives.get(video_id)) < GOOD <= strength(after.positives.get(video_id))
+    return becomes_good(before.positives.get(video_id), after.positives.get(video_id))
+
+
+def becomes_good(before: Positive | None, after: Positive | None) -> bool:
+    """Tell whether an entry came to mean that the viewer found the video good."""
+    return strength(before) < GOOD <= strength(after)
 
 
 class Pairs:
@@ -73,16 +77,17 @@ class Pairs:
         video_id = event.video_id
         if before is after or not newly_good(before, after, video_id):
             return
-        self._at = max(self._at, min(event.occurred_at, self.now))
-        self._positives[video_id] = self._positives.get(video_id, 0.0) + 1.0
-        for partner in latest_good(before):
-            if partner != video_id:
-                self._pair(video_id, partner)
-                self._pair(partner, video_id)
+        self.add(video_id, event.occurred_at, before.positives)
 
-    def _pair(self, one: str, other: str) -> None:
-        partners = self._partners.setdefault(one, {})
-        partners[other] = partners.get(other, 0.0) + 1.0
+    def add(self, video_id: str, at: float, positives: dict[str, Positive]) -> None:
+        """Pair a video that was found good just now with the latest of the others that were."""
+        self._at = max(self._at, min(at, self.now))
+        self._positives[video_id] = self._positives.get(video_id, 0.0) + 1.0
+        mine = self._partners.setdefault(video_id, {})
+        for partner in islice((found for found in _good(positives) if found != video_id), PAIRED_WITH):
+            mine[partner] = mine.get(partner, 0.0) + 1.0
+            theirs = self._partners.setdefault(partner, {})
+            theirs[video_id] = theirs.get(video_id, 0.0) + 1.0
 
     def deltas(self, partition: int, offset: int) -> list[PairDelta]:
         """Return one delta per video, all of this origin."""

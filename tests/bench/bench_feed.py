@@ -19,7 +19,8 @@ from ranking.catalogue import Catalogue
 from ranking.feed import FeedEngine, FeedRequest
 from tables.records import Action, Card, EngagementEvent
 from tables.reducers.engagement import Counters, VideoEngagement
-from tables.reducers.preferences import UserPreference, step
+from tables.reducers.preferences import UserPreference
+from tables.reducers.taste import step
 
 NOW = 1_800_000_000.0
 USERS = 50

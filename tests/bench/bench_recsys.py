@@ -27,7 +27,8 @@ from ranking.profiles import BLEND, Profile, signals
 from ranking.viewer import Viewer
 from tables.records import Action, Card, EngagementEvent
 from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement, fold_history
-from tables.reducers.preferences import EMPTY, UserPreference, step
+from tables.reducers.preferences import EMPTY, UserPreference
+from tables.reducers.taste import step
 from tables.reducers.together import CoOccurrence, Pairs, fold_pairs
 
 ROOT = Path(__file__).resolve().parents[2]

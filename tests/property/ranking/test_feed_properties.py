@@ -10,7 +10,8 @@ from ranking.feed import FeedEngine, FeedRequest
 from ranking.profiles import PROFILES
 from tables.records import Action, Card, EngagementEvent
 from tables.reducers.engagement import VideoEngagement
-from tables.reducers.preferences import UserPreference, step
+from tables.reducers.preferences import UserPreference
+from tables.reducers.taste import step
 
 NOW = 1_800_000_000.0
 CHANGES = ("nothing", "add", "remove", "hide", "heat", "watch", "restart", "wait")

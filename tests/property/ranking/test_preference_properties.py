@@ -15,9 +15,9 @@ from tables.reducers.preferences import (
     interactions,
     preference_vector,
     seen_hashes,
-    step,
     video_hash,
 )
+from tables.reducers.taste import step
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -177,8 +177,8 @@ def test_every_part_is_bounded_when_a_viewer_never_stops() -> None:
     assert len(state.positives) == preferences.MAX_POSITIVES
     assert len(seen_hashes(state)) == preferences.MAX_SEEN
     assert video_hash("w1499") in seen_hashes(state)
-    assert len(state.creators) == preferences.MAX_CREATORS
-    assert len(state.tags) == preferences.MAX_TAGS
+    assert preferences.MAX_CREATORS - 40 <= len(state.creators) <= preferences.MAX_CREATORS
+    assert preferences.MAX_TAGS - 40 <= len(state.tags) <= preferences.MAX_TAGS
     assert len(state.less) == preferences.MAX_WISHES
     assert "video:w699" in state.less
     assert len(msgspec.json.encode(state)) < 80_000

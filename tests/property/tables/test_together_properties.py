@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tables.records import Action, EngagementEvent, PairDelta
-from tables.reducers.preferences import EMPTY, step
+from tables.reducers.preferences import EMPTY
+from tables.reducers.taste import step
 from tables.reducers.together import (
     HALF_LIFE_SECONDS,
     NEIGHBOURS,
