@@ -176,17 +176,17 @@ class Forwarder:
                 request.method,
                 URL(owner.rstrip("/") + request.rel_url.raw_path_qs, encoded=True),
                 headers=self._headers(request),
-                data=request.content if request.can_read_body else None,
+                data=request.content if request.body_exists else None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=patience),
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._note(owner, error)
-            if request.can_read_body and not isinstance(error, NOT_CONNECTED):
+            if request.body_exists and not isinstance(error, NOT_CONNECTED):
                 raise away() from error
             return None
         async with upstream:
-            if optional and upstream.status == ServiceUnavailable.status and not request.can_read_body:
+            if optional and upstream.status == ServiceUnavailable.status and not request.body_exists:
                 return None
             return await _send_back(request, upstream)
 
