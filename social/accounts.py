@@ -124,8 +124,12 @@ class Accounts:
         user_id = row.id
 
         async def write(session: AsyncSession) -> tuple[str, str]:
-            await _drop_dead_sessions(session, user_id, self._tools.clock())
-            return await self._open_session(session, user_id)
+            now = self._tools.clock()
+            await _drop_dead_sessions(session, user_id, now)
+            session_id, token = await self._open_session(session, user_id)
+            fact = UserFact(kind="user.logged_in", user_id=user_id, at=now, detail=session_id)
+            enqueue(session, "events.user", user_id, fact, at=now)
+            return session_id, token
 
         return self._signed_in(row, *await self._database.run(write))
 

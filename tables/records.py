@@ -299,8 +299,8 @@ class UserFact(Record, frozen=True, kw_only=True):
     """A fact about a person or the graph. Topic ``events.user``, key user id (Z12)."""
 
     kind: str
-    """user.registered, user.logged_in, user.created (a video), user.followed, user.unfollowed, feed.reset,
-    feed.feedback."""
+    """user.registered, user.logged_in (``detail``: the session), user.created (``target``: the video),
+    user.followed, user.unfollowed, feed.reset, feed.feedback."""
     user_id: str
     at: float
     target: str = ""

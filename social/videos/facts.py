@@ -4,9 +4,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from social.videos.reading import load_card
 from tables.lifecycle import VideoStatus
-from tables.records import CatalogueChange, ContentFact, MediaJob, Notification
+from tables.records import CatalogueChange, ContentFact, MediaJob, Notification, UserFact, VideoUploaded
 from tables.relational.models import EncodingJobRow, VideoRow
 from tables.relational.outbox import enqueue, enqueue_numbered
+
+
+def tell_uploaded(session: AsyncSession, fact: VideoUploaded) -> None:
+    """Tell agents of a stored source, and its owner's day of a new video (B1, F12)."""
+    enqueue(session, "video.uploaded", fact.video_id, fact, at=fact.at)
+    made = UserFact(kind="user.created", user_id=fact.owner_id, at=fact.at, target=fact.video_id)
+    enqueue(session, "events.user", fact.owner_id, made, at=fact.at)
 
 
 def tell_status(session: AsyncSession, video: VideoRow, at: float) -> None:

@@ -35,7 +35,6 @@ from tables.relational.models import (
     VideoRow,
     moment,
 )
-from tables.relational.outbox import enqueue
 
 DEFAULT_LADDER = "core"
 MAX_RETRIES = 3  # automatic tries after the first (B9)
@@ -297,7 +296,7 @@ class VideoService:
                 policy=upload.policy,
                 at=now,
             )
-            enqueue(session, "video.uploaded", video_id, fact, at=now)
+            facts.tell_uploaded(session, fact)
             return (await reading.load(session, [video_id]))[video_id]
 
         try:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from tables.records import DayCounts, EngagementDelta, EngagementEvent, TotalsDelta, UserFact, events_of
+from tables.reducers.history import digest
 
 DAY_SECONDS: Final = 86_400
 DAYS: Final = 90
@@ -25,16 +26,18 @@ _values = msgspec.structs.astuple
 class Totals(msgspec.Struct, array_like=True):
     """Tables ``creator_totals`` and ``user_day``: sums by day since the epoch (UTC), and what was applied.
 
-    ``applied_facts`` is the last offset applied of the user's own partition of ``events.user``.
+    ``applied_facts`` is the last offset applied of the user's own partition of ``events.user``, ``noted`` are
+    marks of the newest facts: the relay sends a row again after a crash, at another offset.
     """
 
     days: dict[int, DayCounts] = {}
     applied: dict[int, int] = {}
     applied_facts: int = -1
+    noted: list[bytes] = []
 
     def copy(self) -> "Totals":
         """Return a copy that can be changed without touching what the table holds."""
-        return Totals(dict(self.days), dict(self.applied), self.applied_facts)
+        return Totals(dict(self.days), dict(self.applied), self.applied_facts, list(self.noted))
 
 
 def of_creators(
@@ -108,6 +111,8 @@ JOURNEY: Final = {
     "user.created": DayCounts(created=1),
 }
 """Facts about a user that count in their day (F12)."""
+NOTED: Final = 64
+"""Facts remembered of a user, more than one has in a batch of the relay."""
 
 
 def fold_journeys(states: dict[str, Totals], facts: Iterable[tuple[UserFact, int]]) -> set[str]:
@@ -126,8 +131,11 @@ def fold_journeys(states: dict[str, Totals], facts: Iterable[tuple[UserFact, int
             state = states[fact.user_id] = Totals()
         if offset > state.applied_facts:
             state.applied_facts = offset
-            _add_day(state, int(fact.at // DAY_SECONDS), counts)
             changed.add(fact.user_id)
+            mark = digest(f"{fact.kind} {fact.target} {fact.detail} {fact.at!r}")
+            if mark not in state.noted:
+                state.noted = [*state.noted, mark][-NOTED:]
+                _add_day(state, int(fact.at // DAY_SECONDS), counts)
     return changed
 
 
