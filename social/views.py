@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tables.lifecycle import JobStatus, ModerationStatus, UploadStatus, VideoStatus, Visibility
+from tables.lifecycle import JobStatus, ModerationStatus, VideoStatus, Visibility
 from tables.records import Asset
 
 T = TypeVar("T")
@@ -99,19 +99,6 @@ class Video:
             if asset.type == kind and (quality is None or asset.quality == quality):
                 return asset
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class UploadSession:
-    """How the bytes of a source arrived (A25)."""
-
-    id: str
-    video_id: str
-    provider: str
-    status: UploadStatus
-    size_bytes: int
-    bytes_uploaded: int
-    created_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from social import paging
 from social.ids import canonical, new_id
-from social.videos import facts, processing, reading, uploads
+from social.videos import arriving, facts, processing, reading, uploads
 from social.videos.access import own_row, visible
 from social.videos.metadata import VideoMetadata
 from social.videos.objects import ObjectKeeper, SourceStore, schedule, video_prefix, withdraw
 from social.videos.uploads import StoredUpload
-from social.views import EncodingJob, Page, Principal, UploadSession, Video
+from social.views import EncodingJob, Page, Principal, Video
 from social.visibility import publicly_visible
 from tables.errors import (
     AppError,
@@ -25,12 +25,11 @@ from tables.errors import (
     ValidationFailed,
 )
 from tables.lifecycle import JobStatus, VideoStatus
-from tables.records import Card, MediaJob, MediaResult, Notification, VideoUploaded
+from tables.records import Card, MediaJob, MediaResult, Notification
 from tables.relational.engine import Database
 from tables.relational.models import (
     EncodingJobRow,
     TombstoneRow,
-    UploadSessionRow,
     UserRow,
     VideoRow,
     moment,
@@ -68,6 +67,30 @@ class VideoService:
             raise
         # Once the source is stored a client that hangs up stops nothing: half a commit is no state.
         return await asyncio.shield(self._commit_upload(video_id, key, owner, upload, metadata))
+
+    async def create_draft(
+        self,
+        owner: Principal,
+        metadata: VideoMetadata,
+        policy: str,
+        declared: tuple[str | None, int | None] = (None, None),
+    ) -> Video:
+        """Make a video without a source, in DRAFT; ``declared`` is the type and size to come (C16, X12).
+
+        Raises:
+            UserNotFound: USER_NOT_FOUND when the owner's account is gone.
+        """
+        now = self._clock()
+
+        async def write(session: AsyncSession) -> Video:
+            if await session.get(UserRow, owner.user_id) is None:
+                raise UserNotFound
+            video = uploads.draft_row(owner, metadata, policy, declared, now)
+            session.add(video)
+            await session.flush()
+            return (await reading.load(session, [video.id]))[video.id]
+
+        return await self._database.run(write)
 
     async def enqueue_encoding(self, video_id: str, ladder: str = DEFAULT_LADDER) -> bool:
         """Move UPLOADED to TRANSCODING and queue its one job; a second call changes nothing (B1, B8, C5)."""
@@ -222,17 +245,6 @@ class VideoService:
         jobs = await self._database.read(lambda session: reading.latest_jobs(session, [video.id]))
         return jobs.get(video.id)
 
-    async def upload_session(self, video_id: str, caller: Principal) -> UploadSession | None:
-        """Return how a video's source arrived; for its owner and operators."""
-
-        async def query(session: AsyncSession) -> UploadSessionRow | None:
-            row = await own_row(session, video_id, caller)
-            newest = select(UploadSessionRow).where(UploadSessionRow.video_id == row.id)
-            return (await session.scalars(newest.order_by(UploadSessionRow.created_at.desc()))).first()
-
-        row = await self._database.read(query)
-        return None if row is None else uploads.session_view(row)
-
     async def record_embedding(
         self, video_id: str, state: str, model_version: str | None, error: str | None = None
     ) -> None:
@@ -284,19 +296,13 @@ class VideoService:
                 raise StorageFailure("Storing the file took too long.")
             if await session.get(UserRow, owner.user_id) is None:
                 raise UserNotFound
-            session.add(uploads.video_row(video_id, key, owner, upload, metadata, now))
+            video = uploads.video_row(video_id, key, owner, upload, metadata, now)
+            session.add(video)
             await session.flush()
-            session.add(uploads.session_row(video_id, owner, upload, now))
-            fact = VideoUploaded(
-                video_id=video_id,
-                owner_id=owner.user_id,
-                source_key=key,
-                size_bytes=upload.size_bytes,
-                mime=upload.mime,
-                policy=upload.policy,
-                at=now,
-            )
-            facts.tell_uploaded(session, fact)
+            for row in uploads.session_rows(key, video, upload, now):
+                session.add(row)
+                await session.flush()
+            arriving.tell_uploaded(session, video, now)
             return (await reading.load(session, [video_id]))[video_id]
 
         try:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from social.ids import new_id
 from social.videos.metadata import VideoMetadata
-from social.views import Principal, UploadSession
+from social.views import Principal
 from tables.lifecycle import UploadStatus, VideoStatus
-from tables.relational.models import UploadSessionRow, VideoRow, moment, seconds
+from tables.relational.models import UploadPartRow, UploadSessionRow, VideoRow, moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class StoredUpload:
     duration_seconds: float | None = None
     width: int | None = None
     height: int | None = None
+    needs_review: bool = False
     provider: str = "FORM"
 
 
@@ -52,35 +53,61 @@ def video_row(
         duration_seconds=upload.duration_seconds,
         width=upload.width,
         height=upload.height,
+        needs_review=upload.needs_review,
         created_at=moment(at),
         updated_at=moment(at),
     )
 
 
-def session_row(video_id: str, owner: Principal, upload: StoredUpload, at: float) -> UploadSessionRow:
-    """Build the row of the one-chunk session that a form upload is (X11)."""
-    return UploadSessionRow(
-        id=new_id(),
-        video_id=video_id,
-        owner_id=owner.user_id,
+def session_rows(
+    key: str, video: VideoRow, upload: StoredUpload, at: float
+) -> tuple[UploadSessionRow, UploadPartRow]:
+    """Build the rows of the session of one chunk that a form upload is (X11)."""
+    session_id, digest = new_id(), upload.sha256 or ""
+    session = UploadSessionRow(
+        id=session_id,
+        video_id=video.id,
+        target_id=video.id,
+        owner_id=video.owner_id,
         provider=upload.provider,
+        source_key=key,
         status=UploadStatus.COMPLETED,
+        policy=upload.policy,
+        mime=upload.mime,
+        sha256=upload.sha256,
         size_bytes=upload.size_bytes,
         bytes_uploaded=upload.size_bytes,
         part_size_bytes=upload.size_bytes,
+        part_count=1,
         created_at=moment(at),
         updated_at=moment(at),
     )
+    part = UploadPartRow(
+        session_id=session_id,
+        number=1,
+        size_bytes=upload.size_bytes,
+        etag=f'"{digest}"',
+        sha256=upload.sha256,
+        received_at=moment(at),
+    )
+    return session, part
 
 
-def session_view(row: UploadSessionRow) -> UploadSession:
-    """Turn a session's row into what services answer."""
-    return UploadSession(
-        id=row.id,
-        video_id=row.video_id,
-        provider=row.provider,
-        status=UploadStatus(row.status),
-        size_bytes=row.size_bytes,
-        bytes_uploaded=row.bytes_uploaded,
-        created_at=seconds(row.created_at),
+def draft_row(
+    owner: Principal, metadata: VideoMetadata, policy: str, declared: tuple[str | None, int | None], at: float
+) -> VideoRow:
+    """Build the row of a video that has no source yet (C16, X12); ``declared`` is its type and size."""
+    return VideoRow(
+        id=new_id(),
+        owner_id=owner.user_id,
+        title=metadata.title,
+        description=metadata.description,
+        tags=list(metadata.tags),
+        visibility=metadata.visibility,
+        policy=policy,
+        status=VideoStatus.DRAFT,
+        source_mime=declared[0],
+        source_size_bytes=declared[1],
+        created_at=moment(at),
+        updated_at=moment(at),
     )

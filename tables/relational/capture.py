@@ -71,8 +71,8 @@ COLUMNS: Final[dict[type[Base], tuple[str, ...]]] = {
     VideoRow: (
         "id", "owner_id", "title", "description", "tags", "hashtags", "visibility", "content_type",
         "audio_url", "policy", "status", "fail_code", "fail_reason", "moderation_status",
-        "moderation_reason", "source_key", "source_size_bytes", "source_mime", "source_sha256",
-        "duration_seconds", "width", "height", "is_federated", "origin_instance", "origin_actor_did",
+        "moderation_reason", "needs_review", "source_key", "source_size_bytes", "source_mime",
+        "source_sha256", "duration_seconds", "width", "height", "is_federated", "origin_instance", "origin_actor_did",
         "activitypub_id", "embedding_state", "embedding_model", "embedding_error",
         "processing_started_at", "processing_completed_at", "published_at", "created_at", "updated_at",
     ),

@@ -1,6 +1,7 @@
 """Videos, their outputs, uploads and encoding jobs (C21, B4, B33, A25, R11, R18)."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -46,6 +47,7 @@ class VideoRow(Base):
     fail_reason: Mapped[str | None] = mapped_column(Text, default=None)
     moderation_status: Mapped[str] = mapped_column(String(16), default=ModerationStatus.PENDING)
     moderation_reason: Mapped[str | None] = mapped_column(Text, default=None)
+    needs_review: Mapped[bool] = mapped_column(default=False)  # X46: a scanner did not answer
 
     source_key: Mapped[str | None] = mapped_column(String(255), default=None)
     source_size_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
@@ -100,29 +102,68 @@ class VideoAssetRow(Base):
 
 
 class UploadSessionRow(Base):
-    """How the bytes of a source arrive (A25)."""
+    """How the bytes of a source arrive (A13, A25).
+
+    ``target_id`` is the video's id, also before there is a video; ``source_key`` is where the bytes will
+    stand. ``verdict`` is what was found out about all the bytes, written before the object is: a crash after
+    it loses nothing. ``lease_until`` says how long one process completes the session; ``sweep_at`` when the
+    sweep looks at it next, none when nothing of it is left in the store.
+    """
 
     __tablename__ = "upload_sessions"
     __table_args__ = (
         one_of("status", UploadStatus),
         one_of("provider", PROVIDERS),
         Index("idx_upload_sessions_video_id", "video_id"),
-        Index("idx_upload_sessions_status_expires", "status", "expires_at"),  # the sweep of A35
+        Index("idx_upload_sessions_owner_created", "owner_id", "created_at"),  # the quota of A24
+        Index("idx_upload_sessions_sweep_at", "sweep_at"),  # the sweep of A35
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    video_id: Mapped[str] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"))
+    video_id: Mapped[str | None] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), default=None)
+    target_id: Mapped[str] = mapped_column(String(ID_LENGTH))
     owner_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     provider: Mapped[str] = mapped_column(String(16))
     provider_upload_id: Mapped[str | None] = mapped_column(String(255), default=None)
+    source_key: Mapped[str] = mapped_column(String(255))
     status: Mapped[str] = mapped_column(String(16))
-    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    fail_code: Mapped[str | None] = mapped_column(String(64), default=None)
+    policy: Mapped[str] = mapped_column(String(16), default="short")
+    filename: Mapped[str | None] = mapped_column(String(255), default=None)
+    mime: Mapped[str | None] = mapped_column(String(127), default=None)
+    sha256: Mapped[str | None] = mapped_column(String(64), default=None)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
     bytes_uploaded: Mapped[int] = mapped_column(BigInteger, default=0)
     part_size_bytes: Mapped[int] = mapped_column(BigInteger)
-    parts: Mapped[list[dict[str, object]]] = mapped_column(JSON, default=list)
+    part_count: Mapped[int | None] = mapped_column(default=None)
+    partial: Mapped[bool] = mapped_column(default=False)
+    about: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    verdict: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    version: Mapped[int] = mapped_column(default=1)
+    lease_id: Mapped[str | None] = mapped_column(String(ID_LENGTH), default=None)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+    sweep_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+
+    # Compare and set (A36): a write on an older version than the stored one is refused.
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
+class UploadPartRow(Base):
+    """One confirmed part of a session (A52). Numbers start at 1."""
+
+    __tablename__ = "upload_parts"
+
+    session_id: Mapped[str] = mapped_column(
+        ForeignKey("upload_sessions.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    etag: Mapped[str] = mapped_column(String(127))
+    sha256: Mapped[str | None] = mapped_column(String(64), default=None)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class EncodingJobRow(Base):

@@ -54,7 +54,6 @@ async def test_no_table_is_read_whole_when_services_work(world, statements, repo
     page = await world.videos.list_own(owner, None, None, 1)
     await world.videos.list_own(owner, VideoStatus.READY, page.next_cursor, 1)
     await world.videos.list_public(owner.user_id)
-    await world.videos.upload_session(video.id, owner)
     await world.videos.encoding_job(video.id, owner)
     await world.interactions.like(viewer, video.id)
     await world.interactions.unlike(viewer, video.id)
@@ -104,8 +103,12 @@ async def test_no_table_is_read_whole_when_services_work(world, statements, repo
         ("idx_users_role_changed_at", "SELECT id FROM users WHERE role_changed_at > '2026-01-01'"),
         ("idx_encoding_jobs_status", "SELECT id FROM encoding_jobs WHERE status IN ('queued', 'processing')"),
         (
-            "idx_upload_sessions_status_expires",
-            "SELECT id FROM upload_sessions WHERE status = 'PAUSED' AND expires_at < '2026-01-01'",
+            "idx_upload_sessions_sweep_at",
+            "SELECT id FROM upload_sessions WHERE sweep_at < '2026-01-01' ORDER BY sweep_at",
+        ),
+        (
+            "idx_upload_sessions_owner_created",
+            "SELECT count(*) FROM upload_sessions WHERE owner_id = 'o' AND created_at > '2026-01-01'",
         ),
     ],
 )

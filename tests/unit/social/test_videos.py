@@ -83,7 +83,8 @@ async def test_object_row_session_and_fact_exist_when_uploaded(world):
     assert (video.owner_username, video.tags, video.progress, video.assets) == ("ada", ("cats",), 0.0, ())
     assert (video.source_size_bytes, video.source_mime, video.width) == (6, "video/mp4", 640)  # B34
     assert world.store.objects == {f"videos/{video.id}/source.mp4": b"source"}
-    session = await world.videos.upload_session(video.id, owner)
+    (session,) = await world.rows(UploadSessionRow)
+    assert (session.video_id, session.size_bytes) == (video.id, 6)
     assert (session.provider, session.status, session.bytes_uploaded) == ("FORM", "COMPLETED", 6)
     (fact,) = payloads(await world.outbox("video.uploaded"))
     assert fact["source_key"] == f"videos/{video.id}/source.mp4"
