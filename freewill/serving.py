@@ -19,6 +19,8 @@ from tables.errors import AppError
 log = structlog.get_logger(__name__)
 STARTED_AND_STOPPED = 0
 FAILED = 1
+STOP_LOOK_SECONDS = 0.1
+"""How often an instance that is to stop looks whether its start waits for the log."""
 EXPECTED = (AppError, LogError, OSError)
 """A data folder in use, a port that is taken, a disk that is full: the message says it all."""
 
@@ -44,9 +46,9 @@ async def _serve(settings: Settings) -> int:
         return _refuse(error)
     code = STARTED_AND_STOPPED
     try:
-        await node.start()
-        _announce(settings)
-        code = await _until_stopped_or_crashed(node, stop)
+        if await _started(node, stop):
+            _announce(settings)
+            code = await _until_stopped_or_crashed(node, stop)
     except Exception as error:
         code = _refuse(error)
     if not await node.stop():
@@ -63,6 +65,22 @@ def _refuse(error: Exception) -> int:
     message = f"FreeWill could not start: {error}"
     Console(stderr=True, soft_wrap=True).print(message, style="red", highlight=False, markup=False)
     return FAILED
+
+
+async def _started(node: Node, stop: asyncio.Event) -> bool:
+    """Start the instance; False when it was told to stop while the log is away, which may be for long."""
+    starting = asyncio.ensure_future(node.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    while not starting.done():
+        if node.readiness().missing[:1] == ("log",):
+            starting.cancel()
+        await asyncio.wait({starting}, timeout=STOP_LOOK_SECONDS)
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True
 
 
 async def _until_stopped_or_crashed(node: Node, stop: asyncio.Event) -> int:

@@ -8,6 +8,7 @@
     ├── UnknownTopic          the topic was never declared
     ├── LogUnreachable        Kafka does not answer
     ├── PartitionLost         another worker took a partition while this one was writing to it
+    ├── WorkerExpelled        the consumer group does not take this worker
     ├── PartitionMismatch     declared with another partition count than at first creation
     └── RecoveryStalled       table recovery makes no progress and could not be repaired
 
@@ -41,6 +42,10 @@ class LogUnreachable(LogError):
 
 class PartitionLost(LogError):
     """A rebalance gave a partition to another worker while a slice of it was still at work here."""
+
+
+class WorkerExpelled(LogError):
+    """The consumer does not take part in its group any more, so nothing reaches this worker."""
 
 
 class UnknownTopic(LogError):

@@ -7,19 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-from aiokafka import (  # type: ignore[import-untyped]
-    AIOKafkaConsumer,
-    AIOKafkaProducer,
-)
-from aiokafka import (
-    TopicPartition as KafkaPartition,
-)
-from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
+from aiokafka import TopicPartition as KafkaPartition  # type: ignore[import-untyped]
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
 
-from streams.log.errors import LogClosed, LogUnreachable, UnknownTopic
+from streams.log.errors import LogClosed, LogUnreachable, LogWriteFailed, UnknownTopic
 from streams.log.kafka import topics as declared
-from streams.log.kafka.sending import BATCH_BYTES, send_batches
+from streams.log.kafka.clients import close_producer, make_admin, make_producer, make_reader
+from streams.log.kafka.sending import send_batches
 from streams.log.partitioner import partition_for
 from streams.log.records import Batch, Chunk, TopicPartition
 from streams.log.topics import PartitionInfo, TopicInfo, TopicPolicy
@@ -32,6 +26,11 @@ SCHEME: Final = "kafka://"
 REFRESH_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 20.0
 READ_SECONDS: Final = 10.0
+#: Most bytes that wait for Kafka's word; what comes beyond them is refused at once. About ten seconds of
+#: the largest load, so memory stays bounded however long Kafka is away.
+PENDING_BYTES: Final = 64 << 20
+#: What a batch costs besides its records while it waits.
+BATCH_OVERHEAD: Final = 2048
 
 
 class KafkaLog:
@@ -49,6 +48,7 @@ class KafkaLog:
         self._watched: set[str] = set()
         self._listeners: list[Callable[[set[TopicPartition]], None]] = []
         self._known_at = 0.0
+        self._pending_bytes = 0
         self._brokers = 1
         self._reading = asyncio.Lock()
         self._clients: list[Any] = []
@@ -74,25 +74,9 @@ class KafkaLog:
         Raises:
             LogUnreachable: no broker answers.
         """
-        servers: Any = self.servers
-        self.admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-        self.producer = AIOKafkaProducer(
-            bootstrap_servers=servers,
-            acks="all",
-            # a request that is repeated is taken once: a slow broker cannot put an old changelog record
-            # behind a newer one
-            enable_idempotence=True,
-            linger_ms=0,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=declared.MAX_RECORD_BYTES,
-        )
-        self._reader = AIOKafkaConsumer(
-            bootstrap_servers=servers,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-        )
+        self.admin = make_admin(self.servers)
+        self.producer = make_producer(self.servers)
+        self._reader = make_reader(self.servers)
         self._clients = [self.admin, self.producer, self._reader]
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -114,9 +98,12 @@ class KafkaLog:
             await asyncio.gather(self._refreshing, return_exceptions=True)
             self._refreshing = None
         clients, self._clients = self._clients, []
-        for client in clients:
+        if not clients:
+            return
+        await close_producer(self.producer)
+        for closing in (self._reader.stop(), self.admin.close()):
             with contextlib.suppress(KafkaError, OSError):
-                await (client.close() if client is self.admin else client.stop())
+                await closing
 
     async def _asked(self, answer: Awaitable[T]) -> T:
         try:
@@ -230,11 +217,7 @@ class KafkaLog:
         """
         if topic not in self._counts:
             raise UnknownTopic(topic)
-        place = KafkaPartition(topic, partition)
-        async with self._reading:
-            start = (await self._asked(self._reader.beginning_offsets([place])))[place]
-            end = (await self._asked(self._reader.end_offsets([place])))[place]
-            rows = await self._asked(self._fetch(place, max(offset, start), end, max_records))
+        rows = await self._asked(self._rows(KafkaPartition(topic, partition), offset, max_records))
         headers = [tuple(row.headers) for row in rows]
         return Chunk(
             topic,
@@ -246,19 +229,21 @@ class KafkaLog:
             headers if any(headers) else None,
         )
 
+    async def _rows(self, place: KafkaPartition, offset: int, limit: int) -> list[Any]:
+        # one deadline for all of it: aiokafka asks a partition without a leader for ever
+        async with self._reading, asyncio.timeout(READ_SECONDS):
+            offset = max(offset, (await self._reader.beginning_offsets([place]))[place])
+            end = (await self._reader.end_offsets([place]))[place]
+            return await self._fetch(place, offset, end, limit) if offset < end else []
+
     async def _fetch(self, place: KafkaPartition, offset: int, end: int, limit: int) -> list[Any]:
         rows: list[Any] = []
-        if offset >= end:
-            return rows
         self._reader.assign([place])
         self._reader.seek(place, offset)
-        deadline = time.monotonic() + READ_SECONDS
         try:
             while not rows and await self._reader.position(place) < end:
                 found = await self._reader.getmany(place, timeout_ms=200, max_records=limit)
                 rows = found.get(place, rows)
-                if not rows and time.monotonic() > deadline:
-                    raise LogUnreachable(f"Kafka gives no records of {place} from {offset} on")
         finally:
             self._reader.unsubscribe()  # else it goes on fetching ahead
         return rows
@@ -310,12 +295,26 @@ class KafkaLog:
         """Append batches of known topics; returns the offset of each one's last record, acknowledged by all.
 
         Raises:
-            LogWriteFailed: Kafka refused, or took too long; some records may be there.
+            LogWriteFailed: Kafka refused, or took too long; some records may be there. Or more than
+                ``PENDING_BYTES`` wait already; then nothing was sent.
             LogClosed: after ``close``.
         """
         if not self._clients:
             raise LogClosed("the connection to Kafka is closed")
         sent = list(batches)
-        last = await send_batches(self.producer, sent)
+        size = sum(map(_size, sent))
+        if self._pending_bytes and self._pending_bytes + size > PENDING_BYTES:
+            raise LogWriteFailed("Kafka is behind: too much waits for it already")
+        self._pending_bytes += size
+        try:
+            last = await send_batches(self.producer, sent)
+        finally:
+            self._pending_bytes -= size
         self._reached({(batch.topic, batch.partition): at + 1 for batch, at in zip(sent, last, strict=True)})
         return last
+
+
+def _size(batch: Batch) -> int:
+    return BATCH_OVERHEAD + sum(
+        len(key or b"") + len(value or b"") for key, value in zip(batch.keys, batch.values, strict=True)
+    )

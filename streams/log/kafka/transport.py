@@ -8,14 +8,16 @@ fetch carries how many moves of each partition its thread had made, and counts o
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.log.errors import WorkerExpelled
 from streams.log.hardening import HardenedConsumer, HardenedProducer
+from streams.log.kafka.clients import pace_metadata
 from streams.log.kafka.log import KafkaLog
 from streams.log.recovery import check_stores
 from streams.log.topics import policy_of
@@ -38,6 +40,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def __post_init__(self) -> None:
         super().__post_init__()
         self.moved: Counter[TP] = Counter()
+
+    async def on_start(self) -> None:
+        """Start the consumer, and hear of it when it leaves its group for good."""
+        await super().on_start()
+        pace_metadata(self._consumer._client)
+        watch_coordination(self._consumer._coordinator, self._consumer_died)
+
+    def _consumer_died(self, failure: BaseException) -> None:
+        """End the worker: called in the thread, by a consumer that gets nothing any more."""
+        main: asyncio.AbstractEventLoop = self.parent_loop
+
+        def crash() -> None:
+            self._dying = asyncio.ensure_future(self.app.crash(failure))
+
+        main.call_soon_threadsafe(crash)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         conf = self.app.conf
@@ -69,6 +86,28 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return {
             TP(*place): ((generation, self.moved[TP(*place)]), records) for place, records in fetched.items()
         }
+
+
+def watch_coordination(coordinator: Any, died: Callable[[BaseException], None]) -> None:
+    """Call ``died`` when a consumer stops taking part in its group.
+
+    aiokafka tells an error of the group, such as another worker under this one's name, to whoever fetches
+    at that moment, and then waits for a new subscription. Nobody may be fetching, so that the worker looks
+    alive and never gets a record again (research/faust.md section 3, row 10).
+    """
+    tell = coordinator._push_error_to_user
+
+    async def told(failure: Exception) -> None:
+        died(WorkerExpelled(f"the consumer group refused this worker: {failure!r}"))
+        await tell(failure)
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            died(WorkerExpelled(f"the consumer left its group: {failure!r}"))
+
+    coordinator._push_error_to_user = told
+    coordinator._coordination_task.add_done_callback(ended)
 
 
 class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
