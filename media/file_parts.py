@@ -31,7 +31,7 @@ from media.parts import (
     match_parts,
     wrong_offset,
 )
-from media.receiving import Receiver
+from media.receiving import Receiver, flush
 from media.stores import READ_BYTES, FileStore, ObjectInfo, check_key, run_blocking
 from media.trees import share, sync
 from tables.errors import (
@@ -71,7 +71,7 @@ class FileParts:
         try:
             receiver = Receiver(out, max_bytes)
             await receiver.take(body)
-            await run_blocking(_flush, out)
+            await run_blocking(flush, out)
             return await run_blocking(self._keep, temporary, number, receiver)
         finally:
             out.close()
@@ -88,7 +88,7 @@ class FileParts:
             try:
                 await receiver.take(body)
             finally:
-                await run_blocking(_flush, out)
+                await run_blocking(flush, out)
             await run_blocking(_still_there, out)
             return offset + receiver.size_bytes
         finally:
@@ -301,11 +301,6 @@ def _claim(out: BinaryIO, offset: int) -> None:
         raise wrong_offset(size)
     if size == 0:
         sync(Path(out.name).parent)
-
-
-def _flush(out: BinaryIO) -> None:
-    out.flush()
-    os.fsync(out.fileno())
 
 
 def _still_there(out: BinaryIO) -> None:

@@ -7,10 +7,16 @@ videos/{id}/dash/manifest.mpd, {quality}.mp4, audio.mp4
 videos/{id}/mp4/{quality}.mp4
 videos/{id}/thumbs/{small,medium,large,poster}.jpg, timeline_00.jpg, ..., preview.gif,
                    storyboard.jpg, storyboard.vtt
+federated/{id}/...                 the same, for what was downloaded from another instance (J22)
+uploads/{session}/...              parts of unfinished uploads, where the store itself keeps them
 """
 
 from enum import StrEnum
 from typing import Final
+
+VIDEOS: Final = "videos/"
+FEDERATED: Final = "federated/"
+UPLOADS: Final = "uploads/"
 
 THUMBNAILS: Final = {"small": (160, 90), "medium": (320, 180), "large": (640, 360)}
 """Name and exact size in pixels of the three thumbnails (B27)."""
@@ -33,7 +39,46 @@ class AssetType(StrEnum):
 
 def prefix(video_id: str) -> str:
     """Return the prefix of everything that belongs to a video."""
-    return f"videos/{video_id}/"
+    return f"{VIDEOS}{video_id}/"
+
+
+def federated_prefix(video_id: str) -> str:
+    """Return the prefix of everything downloaded for another instance's video (J22)."""
+    return f"{FEDERATED}{video_id}/"
+
+
+def federated_source_key(video_id: str, extension: str) -> str:
+    """Return the key of a downloaded original.
+
+    >>> federated_source_key("7", "mp4")
+    'federated/7/source.mp4'
+    """
+    return f"{federated_prefix(video_id)}source.{extension}"
+
+
+def upload_prefix(session_id: str) -> str:
+    """Return the prefix of an unfinished upload's parts."""
+    return f"{UPLOADS}{session_id}/"
+
+
+def owner(key: str) -> str | None:
+    """Return the video that an object belongs to, None for what lies elsewhere.
+
+    >>> owner("videos/7/hls/master.m3u8"), owner("federated/8/source.mp4"), owner("uploads/s/parts/00001")
+    ('7', '8', None)
+    """
+    area, _, rest = key.partition("/")
+    video_id, slash, _ = rest.partition("/")
+    return video_id if slash and f"{area}/" in (VIDEOS, FEDERATED) else None
+
+
+def is_source(key: str) -> bool:
+    """Return whether the key is an original's.
+
+    >>> is_source("videos/7/source.mov"), is_source("videos/7/mp4/source.mp4")
+    (True, False)
+    """
+    return owner(key) is not None and key.count("/") == 2 and key.rpartition("/")[2].startswith("source.")
 
 
 def source_key(video_id: str, extension: str) -> str:

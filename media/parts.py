@@ -66,7 +66,7 @@ class PartStore(Protocol):
         """Open an upload that will stand at ``key``; again with the same arguments, it is the same upload.
 
         Raises:
-            Conflict: the session has an upload for another key (CONFLICT).
+            Conflict: the session has an upload for another key, where the store knows keys (CONFLICT).
         """
 
     async def put(
@@ -147,11 +147,16 @@ def parts_for(store: ObjectStore, folder: Path) -> PartStore:
         store: where completed uploads go.
         folder: ``uploads`` of the data folder: unfinished uploads, or what is on its way to S3.
     """
-    from media.file_parts import FileParts
+    if isinstance(store, FileStore):
+        from media.file_parts import FileParts
 
-    if not isinstance(store, FileStore):
+        return FileParts(folder, store)
+    from media.s3 import S3Store
+    from media.s3_parts import S3Parts
+
+    if not isinstance(store, S3Store):
         raise TypeError(f"no part store for {type(store).__name__}")
-    return FileParts(folder, store)
+    return S3Parts(store, folder)
 
 
 def check_session(session_id: str) -> str:

@@ -1,9 +1,14 @@
 """Writing and hashing a body while it arrives, in threads (DESIGN: nothing heavy on the loop)."""
 
+import contextlib
 import hashlib
+import os
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, cast
 
 from media.parts import over_limit
 from media.stores import run_blocking
@@ -14,10 +19,10 @@ BLOCK_BYTES = 256 * 1024
 
 @dataclass(slots=True)
 class Receiver:
-    """Feeds one body to a file and counts, hashes and bounds it."""
+    """Feeds a body to a file and counts, hashes and bounds it."""
 
     out: BinaryIO
-    max_bytes: int
+    max_bytes: int = sys.maxsize
     size_bytes: int = 0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
@@ -43,7 +48,65 @@ class Receiver:
             if block:
                 await run_blocking(self._store, block)
 
+    async def rewound(self) -> BinaryIO:
+        """Return the file, written out and at its start."""
+        await run_blocking(self.out.seek, 0)
+        return self.out
+
     def _store(self, block: list[bytes]) -> None:
         for chunk in block:
             self.out.write(chunk)
             self.digest.update(chunk)
+
+
+class Feed:
+    """A body that is taken in portions."""
+
+    def __init__(self, body: AsyncIterator[bytes], max_bytes: int = sys.maxsize) -> None:
+        """Take the body, and the most that it may hold."""
+        self._body = aiter(body)
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._rest = b""
+        self.ended = False
+
+    async def up_to(self, size_bytes: int) -> AsyncIterator[bytes]:
+        """Yield so many bytes, or fewer when the body ends (FILE_TOO_LARGE)."""
+        while size_bytes > 0 and not self.ended:
+            chunk = self._rest or await self._next()
+            portion, self._rest = chunk[:size_bytes], chunk[size_bytes:]
+            size_bytes -= len(portion)
+            if portion:
+                yield portion
+
+    async def _next(self) -> bytes:
+        try:
+            chunk = await anext(self._body)
+        except StopAsyncIteration:
+            self.ended = True
+            return b""
+        self._size += len(chunk)
+        if self._size > self._max_bytes:
+            raise over_limit(self._max_bytes)
+        return chunk
+
+
+@contextlib.asynccontextmanager
+async def spooled(folder: Path, max_bytes: int = sys.maxsize) -> AsyncIterator[Receiver]:
+    """Receive into a nameless file of a folder, which no crash leaves behind."""
+    out = await run_blocking(_nameless, folder)
+    try:
+        yield Receiver(out, max_bytes)
+    finally:
+        await run_blocking(out.close)
+
+
+def flush(out: BinaryIO) -> None:
+    """Make what was written durable."""
+    out.flush()
+    os.fsync(out.fileno())
+
+
+def _nameless(folder: Path) -> BinaryIO:
+    folder.mkdir(parents=True, exist_ok=True)
+    return cast("BinaryIO", tempfile.TemporaryFile(dir=folder))

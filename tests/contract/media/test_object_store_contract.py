@@ -1,50 +1,13 @@
-"""One contract for every object store (B40): a folder, and S3 spoken by moto's server."""
+"""One contract for every object store (B40): a folder, and a bucket of a real S3 server."""
 
-import os
-import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from media.s3 import S3Store
 from media.stores import FileStore, ObjectStore
 from tables.errors import ContentNotFound, StorageFailure
 
 KEY = "videos/1/hls/master.m3u8"
-
-
-async def _s3(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ObjectStore]:
-    from moto.server import ThreadedMotoServer
-
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, os.environ.get(name, value))
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        async with S3Store(
-            f"t{uuid.uuid4().hex}", endpoint_url=f"http://{host}:{port}", prefix="pre/"
-        ) as store:
-            await store.create_bucket()
-            yield store
-    finally:
-        server.stop()
-
-
-@pytest.fixture(params=["file", "s3"])
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[ObjectStore]:
-    if request.param == "file":
-        yield FileStore(tmp_path / "objects")
-        return
-    async for made in _s3(monkeypatch):
-        yield made
 
 
 async def read(store: ObjectStore, key: str, start: int = 0, end: int | None = None) -> bytes:
