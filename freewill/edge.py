@@ -53,6 +53,8 @@ def build_front(node: "Node") -> WebService:
         ),
         probe=_bounded(probe_file, settings.media_probes),
         feeds=node.feeds,
+        trending=node.streams.trending,
+        videos_of=node.catalogue.videos_of,
         engagement=tables[VIDEO_ENGAGEMENT.name].lookup,
         intake=node.intake,
         feedback=node.feedback,

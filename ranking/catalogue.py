@@ -169,6 +169,12 @@ class Catalogue:
         """Return how many videos with a tag everybody may see."""
         return int(self.columns["public"][list(self._tag_members.get(tag, ()))].sum())
 
+    def videos_of(self, creator_id: str) -> list[Card]:
+        """Return the cards of a creator's videos, without their vectors, whoever may see them."""
+        creator = self.columns.creators.get(creator_id)
+        numbers = np.flatnonzero((self.columns["creator"] == creator) & self.columns["alive"])
+        return [card for number in numbers.tolist() if (card := self._shown[number])]
+
     async def maintain(self, now: float) -> bool:
         """Move to Annoy when the catalogue has grown, rebuild when due; tell whether a build was made.
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
+from web.bus import Bus, LocalBus
 from web.hops import Hop
 from web.hub import Hub
-from web.idempotency import IdempotencyStore
+from web.idempotency import Once
 from web.limits import DEFAULT_LIMITS, Limit, Limiter
 from web.metrics import Metrics
 from web.routes import RateClass, Route
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from media.stores import ObjectStore
     from media.urls import MediaSigner
     from ranking.feed import FeedEngine
+    from ranking.trending import TrendingTags
     from social.accounts import Accounts
     from social.comments import Comments
     from social.graph import Graph
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from social.views import Principal
     from tables.analytics import AnalystTools
     from tables.reading import TableReader
-    from tables.records import Impressions
+    from tables.records import Card, Impressions
     from tables.reducers.engagement import VideoEngagement
     from web.cards import CardCache
 
@@ -170,6 +172,9 @@ class Deps:
     signer: MediaSigner
     probe: Probe
     feeds: FeedEngine
+    trending: TrendingTags
+    videos_of: Callable[[str], Sequence[Card]]
+    """Cards of a creator's playable videos."""
     engagement: Callable[[str], VideoEngagement | None]
     intake: Intake
     feedback: FeedFeedback
@@ -181,11 +186,14 @@ class Deps:
     metrics: Metrics
     limiter: Limiter
     owners: Owners = all_here
+    bus: Bus = field(default_factory=LocalBus)
+    once: Once | None = None
+    """Keeps answers by ``Idempotency-Key``; None: in this process."""
 
 
 DEPS: web.AppKey[Deps] = web.AppKey("deps", Deps)
 ROUTES: web.AppKey[dict[web.AbstractRoute, Route]] = web.AppKey("routes", dict[web.AbstractRoute, Route])
-IDEMPOTENCY: web.AppKey[IdempotencyStore] = web.AppKey("idempotency", IdempotencyStore)
+IDEMPOTENCY: web.AppKey[Once] = web.AppKey("idempotency")
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal")
 CARDS: web.AppKey[CardCache] = web.AppKey("cards")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)

@@ -12,12 +12,16 @@ from tables.reducers.engagement import (
     average_watch_seconds,
     completion_rate,
     distribution,
+    switches_per_thousand_views,
     trajectory,
     trending_score,
+    views_between,
 )
 from tables.reducers.totals import DAY_SECONDS, Totals, total
+from tables.reducers.trends import ImpressionDays, shown_between
 from web.api.videos import video_id_of
 from web.http import caller, deps, principal, read_any, read_query, reply
+from web.keys import Deps
 from web.render import moment, video_counters
 from web.schemas.engagement import (
     AnalyticsAnswer,
@@ -29,10 +33,14 @@ from web.schemas.engagement import (
     MyAnalyticsAnswer,
     MyAnalyticsQuery,
     RejectedEvent,
+    TopContent,
 )
 
 TABLE = "video_engagement"
 CREATORS = "creator_totals"
+IMPRESSIONS = "impression_days"
+TOP = 10
+"""Videos named as a creator's top content."""
 MAX_EVENTS = 1000
 ANALYSING_ROLES = frozenset({"operator", "analyst", "service"})
 
@@ -103,6 +111,7 @@ async def analytics(request: web.Request) -> web.Response:
     if video.owner_id != known.user_id and known.role not in ANALYSING_ROLES:
         raise errors.NotContentOwner
     state = services.engagement(video.id)
+    shown = await _shown(services, video.id)
     answer = AnalyticsAnswer(
         video_id=video.id,
         **video_counters(state, video),
@@ -110,12 +119,22 @@ async def analytics(request: web.Request) -> web.Response:
         completion_rate=completion_rate(state) if state else None,
         avg_watch_seconds=average_watch_seconds(state) if state else None,
         trending_score=trending_score(state, services.clock()) if state else 0.0,
+        impression_count=shown.total,
+        bitrate_switches_per_1000_views=switches_per_thousand_views(state) if state else None,
         audience=Audience(),  # nobody has said where or how old they are (X58)
         completion_distribution=list(distribution(state or VideoEngagement())),
         trajectory=_trajectory(state, services.clock()),
         as_of=moment(services.tables.freshness(TABLE).as_of),
     )
     return reply(answer, headers={"Cache-Control": "no-store"})
+
+
+async def _shown(services: Deps, key: str) -> ImpressionDays:
+    """Return how often feeds showed a video, or the videos of a creator."""
+    row = await services.tables.row(IMPRESSIONS, key)
+    if row is None:
+        return ImpressionDays()
+    return msgspec.convert(row.value, _ShownDays, strict=False).row()
 
 
 def _trajectory(state: VideoEngagement | None, now: float) -> list[HourCount]:
@@ -130,7 +149,7 @@ async def my_analytics(request: web.Request) -> web.Response:
     state = msgspec.convert(row.value, _Days, strict=False).totals() if row else Totals()
     last = int(services.clock() // DAY_SECONDS)
     first = last - query.days + 1
-    sums = total(state, first, last)
+    sums, shown = total(state, first, last), await _shown(services, principal(request).user_id)
     answer = MyAnalyticsAnswer(
         days=query.days,
         total_views=sums.views,
@@ -139,14 +158,31 @@ async def my_analytics(request: web.Request) -> web.Response:
         total_shares=sums.shares,
         total_saves=sums.saves,
         total_completes=sums.completes,
+        total_impressions=shown_between(shown, first, last),
         watch_seconds=sums.watch_ms / 1000,
-        by_day=[_day(day, total(state, day, day)) for day in sorted(state.days) if first <= day <= last],
+        by_day=[
+            _day(day, total(state, day, day), shown.daily.get(day, 0))
+            for day in sorted(state.days.keys() | shown.daily.keys())
+            if first <= day <= last
+        ],
+        top_content=_top(services, principal(request).user_id, first, last),
         as_of=moment(services.tables.freshness(CREATORS).as_of),
     )
     return reply(answer, headers={"Cache-Control": "no-store"})
 
 
-def _day(day: int, counts: DayCounts) -> DayTotals:
+def _top(services: Deps, creator_id: str, first: int, last: int) -> list[TopContent]:
+    """Return the creator's videos with the most views in some days, best first (F13)."""
+    found = []
+    for card in services.videos_of(creator_id):
+        state = services.engagement(card.video_id)
+        views = views_between(state, first, last) if state else 0
+        if views > 0:
+            found.append(TopContent(video_id=card.video_id, title=card.title, views=views))
+    return sorted(found, key=lambda video: (-video.views, video.video_id))[:TOP]
+
+
+def _day(day: int, counts: DayCounts, impressions: int) -> DayTotals:
     return DayTotals(
         date=moment(day * float(DAY_SECONDS)).date(),
         views=counts.views,
@@ -155,8 +191,20 @@ def _day(day: int, counts: DayCounts) -> DayTotals:
         shares=counts.shares,
         saves=counts.saves,
         completes=counts.completes,
+        impressions=impressions,
         watch_seconds=counts.watch_ms / 1000,
     )
+
+
+class _ShownDays(msgspec.Struct):
+    """A row of ``impression_days`` as table readers give it."""
+
+    total: int = 0
+    daily: dict[int, int] = {}
+
+    def row(self) -> ImpressionDays:
+        """Return the row as reducers know it."""
+        return ImpressionDays(self.total, self.daily)
 
 
 class _Days(msgspec.Struct):

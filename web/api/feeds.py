@@ -9,17 +9,29 @@ from aiohttp import web
 from ranking.feed import FeedRequest
 from tables.errors import ContentNotFound, UserNotFound
 from tables.records import Impressions
-from web.http import caller, deps, no_content, principal, raw_json, read_json, read_query
+from web.bus import RANKINGS
+from web.http import caller, deps, no_content, principal, raw_json, read_json, read_query, reply
 from web.keys import AWAY, CARDS
+from web.render import moment
 from web.schemas.base import uuid_or
-from web.schemas.feeds import FeedbackRequest, FeedQuery
+from web.schemas.feeds import (
+    FeedbackRequest,
+    FeedQuery,
+    TagHour,
+    TrendingQuery,
+    TrendingTag,
+    TrendingTags,
+    TrendingTagsQuery,
+)
 
 if TYPE_CHECKING:
     from ranking.feed import FeedPage
+    from web.keys import Deps
     from web.schemas.aliases import ReelQuery
 
     Asked = FeedQuery | ReelQuery
 
+TAGS = "tag_trends"
 # A feed is one viewer's and changes with every watch.
 HEADERS = {"Cache-Control": "private, no-store"}
 
@@ -40,9 +52,27 @@ async def similarity(request: web.Request) -> web.Response:
 
 async def trending(request: web.Request) -> web.Response:
     """Answer what moves now."""
-    query = read_query(request, FeedQuery)
-    page, items = await _page(request, query, "trending")
+    query = read_query(request, TrendingQuery)
+    page, items = await _page(request, query, "trending", tag=query.chosen_tag())
     return _answer(request, page, items)
+
+
+async def trending_tags(request: web.Request) -> web.Response:
+    """Answer the tags that move now (E37, E38)."""
+    services, query = deps(request), read_query(request, TrendingTagsQuery)
+    now = services.clock()
+    items = [
+        TrendingTag(
+            tag=found.tag,
+            score=found.score,
+            events_24h=found.events,
+            videos=found.videos,
+            hours=[TagHour(hour=moment(hour * 3600.0), count=count) for hour, count in found.hours],
+        )
+        for found in services.trending.top(now, query.limit)
+    ]
+    answer = TrendingTags(items=items, as_of=moment(services.tables.freshness(TAGS).as_of))
+    return reply(answer, headers={"Cache-Control": "public, max-age=5"})
 
 
 async def following(request: web.Request) -> web.Response:
@@ -53,9 +83,14 @@ async def following(request: web.Request) -> web.Response:
 
 
 async def _page(
-    request: web.Request, query: FeedQuery, profile: str, *, only_followed: bool = False
+    request: web.Request,
+    query: FeedQuery,
+    profile: str,
+    *,
+    tag: str | None = None,
+    only_followed: bool = False,
 ) -> "tuple[FeedPage, list[orjson.Fragment]]":
-    page = await ranked(request, query, profile, tag=query.tag, only_followed=only_followed)
+    page = await ranked(request, query, profile, tag=tag or query.tag, only_followed=only_followed)
     return page, await request.app[CARDS].encode(page.items, caller(request))
 
 
@@ -122,7 +157,7 @@ async def feedback(request: web.Request) -> web.Response:
     elif kind == "creator":
         name = (await services.accounts.get_user(uuid_or(UserNotFound, name))).id
     await services.feedback.feedback(viewer.user_id, f"{kind}:{name.lower()}", asked.kind)
-    services.feeds.invalidate(viewer.user_id)
+    forget_ranking(services, viewer.user_id)
     return no_content()
 
 
@@ -130,11 +165,17 @@ async def reset(request: web.Request) -> web.Response:
     """Forget what the feed has learned about the caller."""
     services, viewer = deps(request), principal(request)
     await services.feedback.reset(viewer.user_id)
-    services.feeds.invalidate(viewer.user_id)
+    forget_ranking(services, viewer.user_id)
     return no_content()
 
 
 async def invalidate(request: web.Request) -> web.Response:
     """Drop the caller's kept ranking (E43)."""
-    deps(request).feeds.invalidate(principal(request).user_id)
+    forget_ranking(deps(request), principal(request).user_id)
     return no_content()
+
+
+def forget_ranking(services: "Deps", user_id: str) -> None:
+    """Drop a person's kept rankings, in every worker."""
+    services.feeds.invalidate(user_id)
+    services.bus.send(RANKINGS, user_id.encode())

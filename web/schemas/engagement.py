@@ -87,6 +87,10 @@ class AnalyticsAnswer(Answer):
     completion_rate: float | None
     avg_watch_seconds: float | None
     trending_score: float
+    impression_count: int = Field(description="How often a feed showed it (E39, F11).")
+    bitrate_switches_per_1000_views: float | None = Field(
+        description="Changes of the rung within a view, null without views (F23)."
+    )
     audience: Audience
     completion_distribution: list[int] = Field(
         description="Viewers by the best tenth of the video that they reached, ten numbers (F9)."
@@ -105,7 +109,16 @@ class DayTotals(Answer):
     shares: int
     saves: int
     completes: int
+    impressions: int
     watch_seconds: float
+
+
+class TopContent(Answer):
+    """One of the caller's videos and its views in the days asked for."""
+
+    video_id: str
+    title: str
+    views: int
 
 
 class MyAnalyticsQuery(Query):
@@ -124,8 +137,10 @@ class MyAnalyticsAnswer(Answer):
     total_shares: int
     total_saves: int
     total_completes: int
+    total_impressions: int = Field(description="How often feeds showed the caller's videos.")
     watch_seconds: float
     by_day: list[DayTotals] = Field(description="Days with anything in them, oldest first.")
+    top_content: list[TopContent] = Field(description="At most ten videos, most views in these days first.")
     as_of: Time
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from web.schemas.base import Answer, Body, Page, Time
+from web.schemas.base import Answer, Body, Limit, Page, Query, Time
 from web.schemas.videos import Creator, Playback, Thumbnails
 
 Profile = Annotated[
@@ -23,6 +23,47 @@ class FeedQuery(Page):
     def chosen(self) -> str:
         """Return the profile in force; without either it is social (E25)."""
         return self.profile or ("chronological" if self.algo == "time" else "social")
+
+
+class TrendingQuery(FeedQuery):
+    """Which trends: ``category`` is the tag that videos carry (E32, E49)."""
+
+    category: Annotated[str | None, Field(min_length=1, max_length=50, description="As `tag`.")] = None
+
+    def chosen_tag(self) -> str | None:
+        """Return the tag in force."""
+        return self.category or self.tag
+
+
+class TrendingTagsQuery(Query):
+    """How many tags."""
+
+    limit: Limit = 20
+
+
+class TagHour(Answer):
+    """Views and actions of one hour."""
+
+    hour: Time = Field(description="Start of the hour.")
+    count: int
+
+
+class TrendingTag(Answer):
+    """One tag that moves."""
+
+    tag: str
+    score: float = Field(description="Engagement that halves every six hours, squashed to 0..1 (F22).")
+    events_24h: int = Field(description="Views and actions of public videos with it, last 24 hours.")
+    videos: int = Field(description="Public videos with it.")
+    hours: list[TagHour] = Field(description="Hours with anything in them, last 24, oldest first (F31).")
+
+
+class TrendingTags(Answer):
+    """Tags that move, hottest first (E37)."""
+
+    items: list[TrendingTag]
+    next_cursor: None = None
+    as_of: Time
 
 
 class Signal(Answer):

@@ -22,6 +22,7 @@ from media.stores import FileStore
 from media.urls import MediaSigner, generate_key
 from ranking.catalogue import Catalogue
 from ranking.feed import FeedEngine
+from ranking.trending import TrendingTags
 from social.accounts import Accounts, AccountTools
 from social.comments import Comments
 from social.graph import Graph
@@ -41,6 +42,7 @@ from tables.reading import Freshness, Row, TableInfo
 from tables.records import Asset, MediaResult
 from tables.reducers.engagement import VideoEngagement
 from tables.reducers.totals import Totals
+from tables.reducers.trends import ImpressionDays
 from tables.relational.engine import Database
 from tables.relational.migrate import migrate
 from tables.relational.models import UserRow, moment
@@ -217,12 +219,13 @@ class Tables:
     def __init__(self, engagement: dict[str, VideoEngagement]) -> None:
         self.values = engagement
         self.creators: dict[str, Totals] = {}
+        self.shown: dict[str, ImpressionDays] = {}
 
     def catalogue(self) -> list[TableInfo]:
         return [self.describe("video_engagement")]
 
     def describe(self, name: str) -> TableInfo:
-        if name not in {"video_engagement", "creator_totals"}:
+        if name not in {"video_engagement", "creator_totals", "impression_days", "tag_trends"}:
             raise Missing
         return TableInfo(name, "Counters of a video.", "content id", "VideoEngagement", 8, len(self.values))
 
@@ -240,6 +243,8 @@ class Tables:
         self.describe(name)
         if name == "creator_totals":
             return Row(key, plain(self.creators[key])) if key in self.creators else None
+        if name == "impression_days":
+            return Row(key, plain(self.shown[key])) if key in self.shown else None
         state = self.values.get(key)
         return Row(key, {"views": state.views}) if state else None
 
@@ -386,6 +391,8 @@ def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, A
         "signer": MediaSigner(signing_key(), "K1", BASE_URL, clock=clock),
         "probe": fake_probe,
         "feeds": FeedEngine(catalogue, lambda user_id: None),
+        "trending": TrendingTags(catalogue.public_videos),
+        "videos_of": catalogue.videos_of,
         "engagement": Engagement(engagement),
         "intake": EngagementIntake(Log(), interactions, find_video, clock=clock),
         "feedback": Wishes(),

@@ -7,6 +7,7 @@ import pytest
 from tables.records import DayCounts
 from tables.reducers.engagement import Counters, VideoEngagement
 from tables.reducers.totals import Totals
+from tables.reducers.trends import ImpressionDays
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ async def test_counters_come_from_the_table_when_it_has_them(front, video):
 async def test_analytics_are_shown_when_the_caller_may_know(front, ada, bob, video):
     """F8: owner, operator, analyst; nobody else."""
     front.deps.engagement.values[video] = VideoEngagement(
-        local=Counters(views=2, watch_ms=3000),
+        local=Counters(views=2, watch_ms=3000, switches=3),
         decayed=1.0,
         decayed_at=front.clock(),
         bins={9: 1, 2: 1},
@@ -173,6 +174,10 @@ async def test_analytics_are_shown_when_the_caller_may_know(front, ada, bob, vid
         assert body["completion_distribution"] == [0, 0, 1, 0, 0, 0, 0, 0, 0, 1]
         assert [hour["count"] for hour in body["trajectory"]] == [2]
         assert body["audience"] == {"top_countries": [], "top_interests": [], "age_distribution": {}}
+        assert (body["impression_count"], body["bitrate_switches_per_1000_views"]) == (0, 1500.0)
+    front.deps.tables.shown[video] = ImpressionDays(total=7, daily={1: 3})
+    body = await (await front.client.get(path, headers=ada.headers)).json()
+    assert body["impression_count"] == 7
 
 
 async def test_own_analytics_are_summed_by_day(front, ada, bob):
@@ -191,10 +196,32 @@ async def test_own_analytics_are_summed_by_day(front, ada, bob):
     assert (body["total_views"], body["total_likes"], body["watch_seconds"]) == (5, 0, 1.5)
     assert [day["views"] for day in body["by_day"]] == [2, 3]
     assert body["by_day"][0]["date"] < body["by_day"][1]["date"]
+    front.deps.tables.shown[ada.id] = ImpressionDays(total=90, daily={today: 5, today - 1: 2, today - 9: 80})
+    body = await (await front.client.get(f"{path}?days=7", headers=ada.headers)).json()
+    assert [(day["views"], day["impressions"]) for day in body["by_day"]] == [(2, 0), (0, 2), (3, 5)]
+    assert body["total_impressions"] == 7
     nothing = await (await front.client.get(path, headers=bob.headers)).json()
     assert (nothing["days"], nothing["total_views"], nothing["by_day"]) == (30, 0, [])
+    assert (nothing["total_impressions"], nothing["top_content"]) == (0, [])
     refused = await front.client.get(f"{path}?days=91", headers=ada.headers)
     assert await code_of(refused) == (400, "VALIDATION_ERROR")
+
+
+async def test_top_content_is_what_was_viewed_most_in_the_days_asked_for(front, ada, bob):
+    """F13: older views and other people's videos do not count; what nobody viewed is not named."""
+    today = int(front.clock() // 86400)
+    views = {"a": {today: 1, today - 20: 50}, "b": {today - 2: 4}, "c": {today - 20: 9}, "d": {today: 99}}
+    ids = {}
+    for name, daily in views.items():
+        video = await front.upload(bob if name == "d" else ada, title=name)
+        await front.make_ready(video["id"])
+        ids[name] = video["id"]
+        front.deps.engagement.values[video["id"]] = VideoEngagement(daily=daily)
+    for days, names in ((7, "ba"), (30, "acb")):
+        response = await front.client.get(f"/api/v1/me/analytics?days={days}", headers=ada.headers)
+        top = (await response.json())["top_content"]
+        assert [(video["title"], video["video_id"]) for video in top] == [(name, ids[name]) for name in names]
+    assert [video["views"] for video in top] == [51, 9, 4]
 
 
 async def test_tables_are_read_when_the_role_allows(front, bob):

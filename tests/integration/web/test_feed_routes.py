@@ -2,6 +2,8 @@
 
 import pytest
 
+from tables.reducers.trends import TagTrend
+
 
 @pytest.fixture
 async def videos(front, ada):
@@ -134,3 +136,36 @@ async def test_wishes_are_recorded_when_they_name_one_thing(front, videos, ada):
         ({"creator_id": "x", "kind": "less"}, "USER_NOT_FOUND"),
     ):
         assert (await post("feedback", body))[1]["error"]["code"] == code
+
+
+async def test_trending_keeps_a_category_when_asked(front, videos, ada):
+    """E32, E49: a category is a tag."""
+    other = await front.upload(ada, title="other", tags="birds")
+    await front.make_ready(other["id"])
+    for name in ("category", "tag"):
+        _, page = await get(front, f"/api/v1/trending?{name}=Birds")
+        assert [item["id"] for item in page["items"]] == [other["id"]]
+
+
+async def test_trending_tags_are_those_of_public_videos_when_asked(front, videos, ada):
+    """E37, E38, E52: hottest first, for everybody, only what someone may see; hours of one day."""
+    hidden = await front.upload(ada, title="secret", tags="plans", visibility="PRIVATE")
+    await front.make_ready(hidden["id"])
+    now = front.clock()
+    hour = int(now // 3600)
+    rows = {
+        "dogs": TagTrend(1.0, now, {hour: 2, hour - 23: 1, hour - 24: 7}),
+        "cats": TagTrend(3.0, now, {hour: 4}),
+        "plans": TagTrend(9.0, now, {hour: 9}),
+        "gone": TagTrend(9.0, now, {hour: 9}),
+    }
+    front.deps.trending.fill(rows.items())
+    status, page = await get(front, "/api/v1/trending/tags")
+    assert status == 200
+    assert [(item["tag"], item["events_24h"], item["videos"]) for item in page["items"]] == [
+        ("cats", 4, 3), ("dogs", 3, 3),
+    ]  # fmt: skip
+    assert [item["score"] for item in page["items"]] == pytest.approx([0.75, 0.5], abs=0.01)
+    assert [hour["count"] for hour in page["items"][1]["hours"]] == [1, 2]
+    assert len((await get(front, "/api/v1/trending/tags?limit=1"))[1]["items"]) == 1
+    assert (await get(front, "/api/v1/trending/tags?limit=0"))[0] == 400
