@@ -10,7 +10,7 @@ DATA   ?= $(or $(FREEWILL_DATA_DIR),./data)
 SERVICES_ENV := .services/env
 WITH_SERVICES := if [ -f $(SERVICES_ENV) ]; then set -a; . $(SERVICES_ENV); set +a; fi;
 
-.PHONY: help setup client run demo check lint types test test-slow bench services services-stop kafka kafka-stop clean
+.PHONY: help setup client run demo check lint types test test-slow soak bench services services-stop kafka kafka-stop clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -57,6 +57,11 @@ test: check ## Set up, check and run every test
 
 test-slow: setup ## The tests that take long: every clip, every crash point
 	@$(WITH_SERVICES) $(BIN)/python -m pytest -m slow tests
+
+soak: setup ## Kill the server 220 times under load, on both transports, and compare every count
+	$(BIN)/python tests/soak/kills.py --kills 100 --store memory://
+	$(BIN)/python tests/soak/kills.py --kills 100 --store rocksdb://
+	$(BIN)/python tests/soak/kills.py --kills 20 --store rocksdb:// --broker kafka://
 
 bench: setup ## Measure, print each figure beside its target
 	@for bench in tests/bench/bench_*.py; do echo; $(BIN)/python $$bench || exit 1; done

@@ -2,9 +2,12 @@
 
 import importlib.util
 import os
+import random
 from pathlib import Path
 
 import pytest
+from forked import ForkingParent
+from kills import CLIP, ENVIRONMENT, Plan, Run
 
 from streams.log.kafka import KafkaLog
 from streams.topics import TOPICS
@@ -46,3 +49,16 @@ async def test_burst_counts_exactly_when_the_server_on_kafka_is_killed_in_its_mi
     """Outputs, changelog and positions are three steps on Kafka, and a kill falls between them."""
     server = make_server(FREEWILL_BROKER=kafka, FREEWILL_TABLES_STORE=store)
     await _embedded_test().count_a_burst_exactly(server, make_client, shared_dir)
+
+
+async def test_counts_equal_the_ledger_when_the_server_on_kafka_is_killed_at_random_moments(
+    make_server, make_client, shared_dir, kafka
+):
+    """The mixed load of ``test_random_kills.py``; `make soak` does more of it."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    server = make_server(FREEWILL_BROKER=kafka, FREEWILL_TABLES_STORE="rocksdb://", **ENVIRONMENT)
+    with ForkingParent(server):
+        plan = Plan(kills=5, seed=seed, people=6, videos=1)
+        outcome = await Run(server, make_client, plan, shared_dir / CLIP).go()
+    assert outcome.repeated > 0, "no kill met a request"
