@@ -122,6 +122,13 @@ class CorruptedFile(BadRequest):
     message = "The file is damaged or holds no video that can be decoded."
 
 
+class InfectedFile(BadRequest):
+    """The malware scanner found something; ``details.found`` is its name (A45)."""
+
+    code = "INFECTED_FILE"
+    message = "The malware scanner refuses this file."
+
+
 class DurationExceeded(BadRequest):
     """The video is longer than the policy allows (A5)."""
 
@@ -239,6 +246,13 @@ class TokenExpired(Unauthorized):
 
     code = "TOKEN_EXPIRED"
     message = "The token has expired."
+
+
+class ReportNotSigned(Unauthorized):
+    """The report is not signed with the shared secret (A42)."""
+
+    code = "REPORT_NOT_SIGNED"
+    message = "This report is not signed with the shared secret."
 
 
 class InvalidCredentials(Unauthorized):

@@ -141,7 +141,7 @@ class Arrival:
     number: int
     token: str
     every_seconds: float
-    on_progress: Callable[[int], Awaitable[None]]
+    on_progress: Callable[[], Awaitable[None]]
     sent: int = 0
 
     async def watch(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -153,7 +153,7 @@ class Arrival:
             if now - told >= self.every_seconds:
                 told = now
                 await self.live.advance(self.session_id, self.number, self.token, self.sent)
-                await self.on_progress(self.sent)
+                await self.on_progress()
             yield chunk
 
 
@@ -162,7 +162,7 @@ async def arriving(
     live: LiveState,
     session_id: str,
     number: int,
-    on_progress: Callable[[int], Awaitable[None]],
+    on_progress: Callable[[], Awaitable[None]],
     *,
     every_seconds: float = 0.5,
 ) -> AsyncIterator[Arrival]:

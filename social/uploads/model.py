@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from media.parts import PartInfo
@@ -81,6 +82,28 @@ class UploadSession:
     def missing(self) -> int | None:
         """Return how many parts have not arrived; None when they are not numbered."""
         return None if self.part_count is None else self.part_count - len(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A form's file that has arrived whole; ``path`` is ours and may be moved."""
+
+    path: Path
+    sha256: str
+    policy: UploadPolicy
+    filename: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the store tells of an upload (A42); ``status`` is COMPLETED or FAILED."""
+
+    session_id: str
+    video_id: str
+    status: str
+    source_key: str | None = None
+    size_bytes: int | None = None
+    mime: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,26 +155,20 @@ def size_of_part(number: int, size_bytes: int) -> int:
     return min(PART_BYTES, size_bytes - (number - 1) * PART_BYTES)
 
 
-def check_complete(stored: Sequence[PartInfo], count: int, size_bytes: int) -> None:
-    """Refuse an upload whose parts are not all there, or are not what was declared (A17, A29, A54).
-
-    Raises:
-        InvalidChunkSequence: INVALID_CHUNK_SEQUENCE, ``details.missing`` names up to 100 parts; the session
-            can go on.
-        FileTooLarge: FILE_TOO_LARGE: more bytes than declared.
-        ChecksumMismatch: CHECKSUM_MISMATCH: fewer bytes than declared.
-    """
-    there = {part.number for part in stored}
-    missing = [number for number in range(1, count + 1) if number not in there]
-    if missing:
-        raise InvalidChunkSequence(
-            "Parts are missing.", details={"missing": missing[:100], "missing_count": len(missing)}
-        )
-    check_total(sum(part.size_bytes for part in stored), size_bytes)
+def missing_parts(numbers: Sequence[int]) -> InvalidChunkSequence:
+    """Return the refusal of a completion that comes too early; it names up to 100 parts (A17)."""
+    return InvalidChunkSequence(
+        "Parts are missing.", details={"missing": list(numbers[:100]), "missing_count": len(numbers)}
+    )
 
 
 def check_total(found: int, size_bytes: int) -> None:
-    """Compare what arrived with the declared size (A54); errors as :func:`check_complete`."""
+    """Compare what arrived with the declared size (A54).
+
+    Raises:
+        FileTooLarge: FILE_TOO_LARGE: more bytes than declared.
+        ChecksumMismatch: CHECKSUM_MISMATCH: fewer bytes than declared.
+    """
     details = {"field": "size", "declared": size_bytes, "found": found}
     if found > size_bytes:
         raise FileTooLarge(
