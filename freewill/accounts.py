@@ -8,15 +8,19 @@ from social.accounts import Accounts, AccountTools
 from social.guard import SessionGuard
 from social.keys import KeyMaker, MasterKey
 from social.passwords import Passwords
-from social.throttle import LoginThrottle
+from social.throttle import Failures, LoginThrottle
 from social.tokens import AccessTokens
 from tables.relational.engine import Database
 
 
 def build_accounts(
-    settings: Settings, keyring: Keyring, database: Database, clock: Callable[[], float]
+    settings: Settings,
+    keyring: Keyring,
+    database: Database,
+    clock: Callable[[], float],
+    failures: Failures | None = None,
 ) -> Accounts:
-    """Return the account service; closing it ends its threads."""
+    """Return the account service; closing it ends its threads. ``failures`` counts failed sign-ins."""
     tools = AccountTools(
         passwords=Passwords(),
         keys=KeyMaker(MasterKey(keyring.master)),
@@ -27,7 +31,7 @@ def build_accounts(
             clock=clock,
         ),
         guard=SessionGuard(database, clock, access_seconds=settings.access_token_seconds),
-        throttle=LoginThrottle(clock, enabled=settings.rate_limits == "on"),
+        throttle=LoginThrottle(clock, failures, enabled=settings.rate_limits == "on"),
         clock=clock,
     )
     return Accounts(

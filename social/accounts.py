@@ -111,16 +111,16 @@ class Accounts:
         """
         key = login_key(username_or_email)
         account = key[0] if key else username_or_email
-        self._tools.throttle.check(account, address)
+        await self._tools.throttle.check(account, address)
         row = await self._database.read(lambda session: _find(session, key)) if key else None
         try:
             password.encode()
         except UnicodeEncodeError:
             raise InvalidCredentials from None
         if not await self._tools.passwords.verify(row.password_hash if row else None, password) or not row:
-            self._tools.throttle.failed(account, address)
+            await self._tools.throttle.failed(account, address)
             raise InvalidCredentials
-        self._tools.throttle.succeeded(account, address)
+        await self._tools.throttle.succeeded(account, address)
         user_id = row.id
 
         async def write(session: AsyncSession) -> tuple[str, str]:

@@ -37,7 +37,7 @@ class Interactions:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
-        self._remembered = RememberedRelations(database, clock)
+        self.remembered = RememberedRelations(database, clock)
         self.comments = Comments(database, clock)
 
     async def like(self, viewer: Principal, video_id: str) -> Relation:
@@ -101,7 +101,7 @@ class Interactions:
         try:
             return await self._database.run(write)
         finally:
-            self._remembered.forget(user_id)
+            self.remembered.forget(user_id)
 
     async def saves(self, viewer: Principal, cursor: str | None = None, limit: int = 20) -> Page[Video]:
         """Return the viewer's saved videos that can still be seen, last saved first (H13).
@@ -130,7 +130,7 @@ class Interactions:
 
     async def relations(self, viewer_id: str, video_ids: Sequence[str]) -> Relations:
         """Return which of the videos the viewer likes and has saved."""
-        known = await self._remembered.of(viewer_id)
+        known = await self.remembered.of(viewer_id)
         if known is not None:
             asked = frozenset(video_ids)
             return Relations(liked=known.liked & asked, saved=known.saved & asked)
@@ -171,7 +171,7 @@ class Interactions:
         try:
             return await self._database.run(write)
         finally:
-            self._remembered.forget(viewer.user_id)
+            self.remembered.forget(viewer.user_id)
 
 
 def _event(viewer: Principal, video: VideoRow, action: Action, at: float, event_id: str) -> EngagementEvent:

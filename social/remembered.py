@@ -13,7 +13,7 @@ from tables.relational.models import LikeRow, SaveRow
 
 VIEWERS = 10_000
 SECONDS = 10.0
-"""How long a like given in another process may go unnoticed here; this one's own count at once."""
+"""How long a like given in another worker may go unnoticed here when its message is lost."""
 MAX_RELATIONS = 2_000
 """A viewer with more is asked for page by page."""
 
@@ -25,9 +25,13 @@ class _Known:
 
 
 class RememberedRelations:
-    """The likes and saves of viewers who were here lately."""
+    """The likes and saves of viewers who were here lately.
+
+    ``changed`` is told of viewers whose relations change here, so that other workers can ``drop`` them, too.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self.changed: Callable[[str], None] = lambda viewer_id: None
         self._database = database
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -48,7 +52,12 @@ class RememberedRelations:
         return relations
 
     def forget(self, viewer_id: str) -> None:
-        """Ask again next time: the viewer's relations have changed."""
+        """Ask again next time, here and in other workers: the viewer's relations have changed."""
+        self.drop(viewer_id)
+        self.changed(viewer_id)
+
+    def drop(self, viewer_id: str) -> None:
+        """Ask again next time, here."""
         self._known.pop(viewer_id, None)
 
 

@@ -25,7 +25,7 @@ def create_app(deps: Deps, table: Iterable[Route] | None = None) -> web.Applicat
         table = TABLE
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=deps.settings.max_json_bytes)
     app[DEPS] = deps
-    app[IDEMPOTENCY] = IdempotencyStore(deps.clock)
+    app[IDEMPOTENCY] = deps.once or IdempotencyStore(deps.clock)
     app[CARDS] = CardCache(deps)
     app[ROUTES] = {}
     for row in table:

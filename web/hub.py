@@ -1,4 +1,7 @@
-"""Live frames to the people connected to this process (I1, I2, I7, I16)."""
+"""Live frames to connected people, whichever worker they are connected to (I1, I2, I7, I16, X54).
+
+A frame goes to the connections of this process at once, and over the bus to the other workers.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -9,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from web.bus import SESSIONS, Bus, LocalBus, user_channel
 from web.errors import rfc3339
 
 # Frames waiting for one connection: a reader that is further behind is dropped, and polls or reconnects.
@@ -29,20 +33,21 @@ class Subscriber:
 class Hub:
     """Delivers notifications to open sockets and event streams."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], bus: Bus | None = None) -> None:
         self._clock = clock
+        self._bus = bus if bus is not None else LocalBus()
         self._subscribers: dict[str, list[Subscriber]] = defaultdict(list)
+        self._listening: dict[str, Callable[[], None]] = {}
+        self._bus.listen(SESSIONS, lambda session_id: self._close_session(session_id.decode()))
 
     def push(self, recipient_id: str, event: str, data: Mapping[str, Any]) -> int:
-        """Send one frame to every connection of a person; return how many took it.
+        """Send one frame to every connection of a person; return how many of this process took it.
 
         A connection that does not read is closed rather than waited for.
         """
-        subscribers = self._subscribers.get(recipient_id)
-        if not subscribers:
-            return 0
         frame = self.frame(event, data)
-        return sum([self._offer(subscriber, frame) for subscriber in tuple(subscribers)])
+        self._bus.send(user_channel(recipient_id), frame)
+        return self._deliver(recipient_id, frame)
 
     def frame(self, event: str, data: Mapping[str, Any]) -> bytes:
         """Encode ``{event, data}``; data always has a timestamp (I2)."""
@@ -55,6 +60,10 @@ class Hub:
         subscriber = Subscriber(user_id, session_id)
         mine = self._subscribers[user_id]
         mine.append(subscriber)
+        if user_id not in self._listening:
+            self._listening[user_id] = self._bus.listen(
+                user_channel(user_id), lambda frame: self._deliver(user_id, frame)
+            )
         if len(mine) > MAX_PER_USER:
             self._close(mine[0])
         try:
@@ -63,7 +72,11 @@ class Hub:
             self._remove(subscriber)
 
     def close_session(self, session_id: str) -> None:
-        """Close the connections of a session that has ended."""
+        """Close the connections of a session that has ended, in every worker."""
+        self._bus.send(SESSIONS, session_id.encode())
+        self._close_session(session_id)
+
+    def _close_session(self, session_id: str) -> None:
         for subscriber in [s for mine in self._subscribers.values() for s in mine]:
             if subscriber.session_id == session_id:
                 self._close(subscriber)
@@ -77,6 +90,10 @@ class Hub:
     def __len__(self) -> int:
         """Return the number of open connections."""
         return sum(len(mine) for mine in self._subscribers.values())
+
+    def _deliver(self, recipient_id: str, frame: bytes) -> int:
+        subscribers = tuple(self._subscribers.get(recipient_id, ()))
+        return sum([self._offer(subscriber, frame) for subscriber in subscribers])
 
     def _offer(self, subscriber: Subscriber, frame: bytes) -> bool:
         if subscriber.frames.qsize() >= MAX_WAITING:
@@ -96,3 +113,5 @@ class Hub:
             mine.remove(subscriber)
         if not mine:
             self._subscribers.pop(subscriber.user_id, None)
+            if (end := self._listening.pop(subscriber.user_id, None)) is not None:
+                end()

@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import web
 
@@ -23,12 +24,36 @@ class Answer:
     content_type: str
     at: float
 
+    def is_fresh(self, now: float) -> bool:
+        """Whether it is still repeated."""
+        return now - self.at < KEPT_SECONDS
+
     def response(self) -> web.Response:
         """Rebuild the answer, marked as a repetition."""
         repeated = {"Idempotency-Replayed": "true"}
         return web.Response(
             status=self.status, body=self.body, content_type=self.content_type, headers=repeated
         )
+
+
+class Once(Protocol):
+    """Lets a creation happen once for each key."""
+
+    async def once(self, key: str, call: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        """Return the kept answer of ``key``, or call and keep what it answers when it succeeded.
+
+        A failure is not kept: a repetition after it is a new try.
+        """
+
+
+def kept_form(response: web.StreamResponse, now: float) -> Answer | None:
+    """Return what is kept of an answer, None for one that is not: no success, streamed, or too large."""
+    if not isinstance(response, web.Response) or not 200 <= response.status < 300:
+        return None
+    body = response.body or b""
+    if not isinstance(body, bytes) or len(body) > MAX_ANSWER_BYTES:
+        return None
+    return Answer(response.status, body, response.content_type, now)
 
 
 class IdempotencyStore:
@@ -41,14 +66,11 @@ class IdempotencyStore:
         self._running: dict[str, asyncio.Future[None]] = {}
 
     async def once(self, key: str, call: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-        """Return the kept answer of ``key``, or call and keep what it answers when it succeeded.
-
-        A failure is not kept: a repetition after it is a new try.
-        """
+        """Answer once; see ``Once``."""
         while (running := self._running.get(key)) is not None:
             await asyncio.shield(running)
         kept = self._answers.get(key)
-        if kept is not None and self._clock() - kept.at < KEPT_SECONDS:
+        if kept is not None and kept.is_fresh(self._clock()):
             return kept.response()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running[key] = done
@@ -61,12 +83,10 @@ class IdempotencyStore:
             done.set_result(None)
 
     def _keep(self, key: str, response: web.StreamResponse) -> None:
-        if not isinstance(response, web.Response) or not 200 <= response.status < 300:
-            return
-        body = response.body or b""
-        if not isinstance(body, bytes) or len(body) > MAX_ANSWER_BYTES:
+        answer = kept_form(response, self._clock())
+        if answer is None:
             return
         self._answers.pop(key, None)
-        self._answers[key] = Answer(response.status, body, response.content_type, self._clock())
+        self._answers[key] = answer
         while len(self._answers) > self._max:
             self._answers.popitem(last=False)

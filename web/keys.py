@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
+from web.bus import Bus, LocalBus
 from web.hops import Hop
 from web.hub import Hub
-from web.idempotency import IdempotencyStore
+from web.idempotency import Once
 from web.limits import DEFAULT_LIMITS, Limit, Limiter
 from web.metrics import Metrics
 from web.routes import RateClass, Route
@@ -185,11 +186,14 @@ class Deps:
     metrics: Metrics
     limiter: Limiter
     owners: Owners = all_here
+    bus: Bus = field(default_factory=LocalBus)
+    once: Once | None = None
+    """Keeps answers by ``Idempotency-Key``; None: in this process."""
 
 
 DEPS: web.AppKey[Deps] = web.AppKey("deps", Deps)
 ROUTES: web.AppKey[dict[web.AbstractRoute, Route]] = web.AppKey("routes", dict[web.AbstractRoute, Route])
-IDEMPOTENCY: web.AppKey[IdempotencyStore] = web.AppKey("idempotency", IdempotencyStore)
+IDEMPOTENCY: web.AppKey[Once] = web.AppKey("idempotency")
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal")
 CARDS: web.AppKey[CardCache] = web.AppKey("cards")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)

@@ -50,8 +50,15 @@ class Verdict:
         }
 
 
+def verdict(limit: Limit, allowed: bool, used: float, elapsed: float) -> Verdict:
+    """Return the verdict on a window: ``elapsed`` seconds of it have gone, and ``used`` requests."""
+    return Verdict(
+        allowed, limit.requests, max(0, math.floor(limit.requests - used)), limit.seconds - elapsed
+    )
+
+
 class Limiter(Protocol):
-    """Counts requests; the cluster puts a shared store behind it."""
+    """Counts requests; workers share one in Redis (``web/redis_stores.py``)."""
 
     async def hit(self, key: str, limit: Limit, now: float) -> Verdict:
         """Count one request of ``key`` and say whether it may pass; a refused one is not counted."""
@@ -78,5 +85,4 @@ class MemoryLimiter:
         self._windows[key] = (index, current, previous)
         if len(self._windows) > self._max_keys:
             self._windows.popitem(last=False)
-        remaining = max(0, math.floor(limit.requests - used))
-        return Verdict(allowed, limit.requests, remaining, limit.seconds - elapsed)
+        return verdict(limit, allowed, used, elapsed)

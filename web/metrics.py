@@ -46,6 +46,12 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+        self.redis_failures = Counter(
+            "freewill_redis_failures",
+            "What was done without Redis because it was away, by use.",
+            ("use",),
+            registry=self.registry,
+        )
         self.media_bytes = Counter("freewill_media_bytes", "Bytes of media served.", registry=self.registry)
 
     def render(self) -> bytes:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tables.errors import UserNotFound
+from web.api.feeds import forget_ranking
 from web.http import deps, principal, reply
 from web.schemas.base import Answer, uuid_or
 
@@ -24,7 +25,7 @@ async def follow(request: web.Request) -> web.Response:
     """Follow a person; the caller's cached feed is dropped."""
     services, viewer = deps(request), principal(request)
     done = await services.graph.follow(viewer, _target(request))
-    services.feeds.invalidate(viewer.user_id)
+    forget_ranking(services, viewer.user_id)
     return _answer(done)
 
 
@@ -32,7 +33,7 @@ async def unfollow(request: web.Request) -> web.Response:
     """Stop following a person; the caller's cached feed is dropped."""
     services, viewer = deps(request), principal(request)
     done = await services.graph.unfollow(viewer, _target(request))
-    services.feeds.invalidate(viewer.user_id)
+    forget_ranking(services, viewer.user_id)
     return _answer(done)
 
 

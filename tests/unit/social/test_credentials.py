@@ -6,7 +6,7 @@ import pytest
 
 from social.credentials import check_email, check_password, check_username, login_key
 from social.passwords import Passwords
-from social.throttle import LoginThrottle
+from social.throttle import LoginThrottle, MemoryFailures
 from tables.errors import InvalidEmail, InvalidUsername, RateLimitExceeded, ValidationFailed
 
 
@@ -80,57 +80,57 @@ async def test_password_verifies_only_when_it_is_the_one():
     passwords.close()
 
 
-def test_throttle_closes_for_one_address_when_an_account_is_guessed(clock):
+async def test_throttle_closes_for_one_address_when_an_account_is_guessed(clock):
     """N28: others can still sign in, and time opens it again."""
     throttle = LoginThrottle(clock, per_account=3, per_address=100, window_seconds=60)
     for _ in range(3):
-        throttle.check("ada", "10.0.0.1")
-        throttle.failed("ada", "10.0.0.1")
+        await throttle.check("ada", "10.0.0.1")
+        await throttle.failed("ada", "10.0.0.1")
     with pytest.raises(RateLimitExceeded) as caught:
-        throttle.check("ada", "10.0.0.1")
+        await throttle.check("ada", "10.0.0.1")
     assert caught.value.retry_after_seconds == 60
-    throttle.check("ada", "10.0.0.2")
+    await throttle.check("ada", "10.0.0.2")
     clock.now += 60
-    throttle.check("ada", "10.0.0.1")
+    await throttle.check("ada", "10.0.0.1")
 
 
-def test_throttle_closes_an_address_when_it_tries_many_accounts(clock):
+async def test_throttle_closes_an_address_when_it_tries_many_accounts(clock):
     """N28."""
     throttle = LoginThrottle(clock, per_account=3, per_address=5)
     for number in range(5):
-        throttle.failed(f"user{number}", "10.0.0.1")
+        await throttle.failed(f"user{number}", "10.0.0.1")
     with pytest.raises(RateLimitExceeded):
-        throttle.check("somebody else", "10.0.0.1")
+        await throttle.check("somebody else", "10.0.0.1")
 
 
-def test_throttle_closes_an_account_when_guessed_from_everywhere(clock):
+async def test_throttle_closes_an_account_when_guessed_from_everywhere(clock):
     """N28."""
     throttle = LoginThrottle(clock, per_account=2, per_address=100)
     for number in range(20):
-        throttle.failed("ada", f"10.0.0.{number}")
+        await throttle.failed("ada", f"10.0.0.{number}")
     with pytest.raises(RateLimitExceeded):
-        throttle.check("ada", "10.9.9.9")
+        await throttle.check("ada", "10.9.9.9")
 
 
-def test_throttle_forgets_when_the_owner_gets_in(clock):
+async def test_throttle_forgets_when_the_owner_gets_in(clock):
     throttle = LoginThrottle(clock, per_account=2)
-    throttle.failed("ada", "10.0.0.1")
-    throttle.succeeded("ada", "10.0.0.1")
-    throttle.failed("ada", "10.0.0.1")
-    throttle.check("ada", "10.0.0.1")
+    await throttle.failed("ada", "10.0.0.1")
+    await throttle.succeeded("ada", "10.0.0.1")
+    await throttle.failed("ada", "10.0.0.1")
+    await throttle.check("ada", "10.0.0.1")
 
 
-def test_throttle_stays_small_when_many_names_are_tried(clock):
-    throttle = LoginThrottle(clock)
-    throttle.KEYS = 50
+async def test_throttle_stays_small_when_many_names_are_tried(clock):
+    failures = MemoryFailures(max_keys=50)
+    throttle = LoginThrottle(clock, failures)
     for number in range(200):
-        throttle.failed(f"user{number}", f"10.0.0.{number}")
-    assert len(throttle._failures) <= 50
+        await throttle.failed(f"user{number}", f"10.0.0.{number}")
+    assert len(failures._tallies) <= 50
 
 
-def test_throttle_lets_everything_pass_when_switched_off(clock):
+async def test_throttle_lets_everything_pass_when_switched_off(clock):
     """INTERFACE: FREEWILL_RATE_LIMITS=off."""
     throttle = LoginThrottle(clock, enabled=False, per_account=1)
     for _ in range(9):
-        throttle.failed("ada", "")
-    throttle.check("ada", "")
+        await throttle.failed("ada", "")
+    await throttle.check("ada", "")

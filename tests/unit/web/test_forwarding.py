@@ -167,6 +167,7 @@ async def pair(tmp_path):
             metrics=Metrics(),
             limiter=MemoryLimiter(),
             owners=worker.owners,
+            once=None,
         )
         worker.server = ProductionServer(create_app(deps, worker.rows()))
         await worker.server.start_server()
