@@ -6,6 +6,7 @@ never sees what a crash could take back.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -25,7 +26,7 @@ class Folded(Generic[StateT]):
 
 @dataclass(frozen=True)
 class Fold(Generic[StateT]):
-    """A table with the log it is written through. Folds of one table never overlap.
+    """A table with the log it is written through. Folds of one partition of a table never overlap.
 
     ``copy`` returns a row that may be changed in place; rows that are frozen need none.
     """
@@ -33,7 +34,7 @@ class Fold(Generic[StateT]):
     table: Any
     writer: LogWriter
     copy: Callable[[StateT], StateT] = lambda row: row
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    locks: defaultdict[int, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     async def apply(
         self,
@@ -54,16 +55,17 @@ class Fold(Generic[StateT]):
         Raises:
             PublishFailure: the log did not take it (PUBLISH_ERROR); nothing has changed.
         """
-        async with self.lock:
-            states = {}
-            for key in set(keys):
-                row = self.table.get(key)
-                if row is not None:
-                    states[key] = self.copy(row)
-            folded = fold(states)
-            if folded.rows or folded.outputs:
-                await self.writer.commit(
+        async with self.locks[partition]:
+            async with self.writer.turn:
+                await asyncio.sleep(0)  # whatever waits for the loop comes between two folds
+                folded = fold(self._copies(partition, keys))
+                written = self.writer.start(
                     outputs=folded.outputs,
                     writes=[(self.table, partition, folded.rows)] if folded.rows else [],
                 )
+            await written
             return folded
+
+    def _copies(self, partition: int, keys: Iterable[str]) -> dict[str, StateT]:
+        rows = ((key, self.table.row(key, partition)) for key in dict.fromkeys(keys))
+        return {key: self.copy(row) for key, row in rows if row is not None}

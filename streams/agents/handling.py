@@ -6,7 +6,7 @@ to the dead letters and its neighbours go on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ import structlog
 
 from streams.dead_letters import UNDECODABLE, DeadLetters, code_of
 from streams.log.errors import LogError
+from streams.log.lanes import in_lanes
 from streams.log.slices import Poison, Received, Slice
 from tables.errors import Failure
 
@@ -29,16 +30,22 @@ LAST_RETRY_SECONDS = 10.0
 
 async def each_slice(
     agent: str,
-    stream: AsyncIterator[Slice[T]],
+    stream: Any,
     handle: Callable[[Slice[T]], Awaitable[None]],
     dead_letters: DeadLetters,
 ) -> None:
-    """Handle every slice of a stream; what cannot be decoded or handled goes to the dead letters."""
-    async for batch in stream:
+    """Handle every slice of a Faust stream, partitions side by side.
+
+    What cannot be decoded or handled goes to the dead letters.
+    """
+
+    async def take(batch: Slice[T]) -> None:
         if batch.poison:
             await patiently(agent, partial(_bury_poison, agent, batch, dead_letters))
         if batch.records:
             await _handle(agent, batch, handle, dead_letters)
+
+    await in_lanes(stream, take)
 
 
 async def _handle(

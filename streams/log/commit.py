@@ -1,7 +1,7 @@
 """Slices out: what an agent did with a slice, as one durable step (DESIGN section 6, invariant 1)."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -38,6 +38,14 @@ class LogWriter(Protocol):
     acknowledged, then table stores changed. The source offset follows by Faust's acknowledgement.
     """
 
+    turn: asyncio.Lock
+    """Held while a fold computes: one at a time, and one in a turn of the loop."""
+
+    def start(
+        self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()
+    ) -> Awaitable[None]:
+        """Encode outputs and changes of tables and begin to write them; await the answer to know the end."""
+
     async def commit(self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()) -> None:
         """Publish outputs and change tables; durable and visible when it returns."""
 
@@ -54,6 +62,7 @@ class SliceCommitter:
     def __init__(self, app: Any, log: EmbeddedLog) -> None:
         self._app = app
         self._log = log
+        self.turn = asyncio.Lock()
         self._crashes: set[asyncio.Future[None]] = set()
 
     async def publish(self, outputs: Sequence[Outgoing]) -> None:
@@ -76,14 +85,21 @@ class SliceCommitter:
         When it raises, neither the log nor any table has changed. When the process dies in between, the
         changelog has it, and recovery brings the stores up.
         """
+        await self.start(outputs=outputs, writes=writes)
+
+    def start(
+        self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()
+    ) -> Awaitable[None]:
+        """Queue what ``commit`` does. Raises what makes the log refuse it at once."""
         batches = self._batches(outputs)
         changes = [changelog_batch(*write, self._log.clock()) for write in writes if write[2]]
         appends = [*batches.values(), *changes]
+        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not appends:
-            return
+            applied.set_result(None)
+            return applied
         used = [write for write in writes if write[2]]
         appended = self._log.submit(appends)
-        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def apply(done: "asyncio.Future[list[int]]") -> None:
             try:
@@ -101,7 +117,7 @@ class SliceCommitter:
 
         # not cancelled with the caller: what is durable must become visible
         appended.add_done_callback(apply)
-        await asyncio.shield(applied)
+        return asyncio.shield(applied)
 
     def _crash(self, failure: Exception) -> None:
         crash = asyncio.ensure_future(self._app.crash(failure))

@@ -30,8 +30,11 @@ from streams.log.slices import RecordSchema, SliceSchema
 IDLE_SECONDS: Final = 1.0
 #: How soon a full agent buffer is looked at again; a drop of its pressure wakes the fetcher earlier.
 FULL_SECONDS: Final = 0.02
-#: Most records of one slice: a few ms of decoding.
+#: Most records and bytes of one slice: about a ms of decoding and a few of folding.
 SLICE_RECORDS: Final = 4096
+SLICE_BYTES: Final = 64 << 10
+#: Pause between two fetches, so that a busy partition gives slices and not single records.
+LINGER_SECONDS: Final = 0.02
 #: Events handed out before other coroutines get the loop: about 1 ms.
 QUANTUM: Final = 50
 #: How long a stop waits for events of record topics: they are redelivered, so there is no need to.
@@ -74,6 +77,7 @@ class HardenedConsumer:
         self._epoch: defaultdict[TP, int] = defaultdict(int)
         self._sliced: dict[str, bool] = {}
         self._room = asyncio.Event()
+        self._fetched_at = 0.0
         self.stop_deadline: float | None = None
         self.frozen = False
 
@@ -96,6 +100,8 @@ class HardenedConsumer:
             self._room.clear()
             await _wait_at_most(self._room, FULL_SECONDS)
             return
+        await asyncio.sleep(self._fetched_at + LINGER_SECONDS - monotonic())  # at once when that is over
+        self._fetched_at = monotonic()
         epochs = {tp: self._epoch[tp] for tp in active}
         fetched = await self._getmany(active, timeout)  # type: ignore[attr-defined]
         generation = self.app.consumer_generation_id
@@ -120,9 +126,7 @@ class HardenedConsumer:
 
     def _unpack(self, tp: TP, records: Any, generation: int) -> deque[tuple[int, Any]]:
         if self._is_sliced(tp.topic):
-            chunk = _as_chunk(tp, records)
-            cuts = range(0, len(chunk), SLICE_RECORDS)
-            parts = [chunk.cut(at, at + SLICE_RECORDS) for at in cuts] if len(cuts) > 1 else [chunk]
+            parts = _as_chunk(tp, records).pieces(SLICE_RECORDS, SLICE_BYTES)
             return deque(_slice_message(tp, part, generation) for part in parts)
         if isinstance(records, Chunk):
             return deque(_record_messages(tp, records, generation))
@@ -144,17 +148,16 @@ class HardenedConsumer:
             moved = False
             for tp in list(self._backlog):
                 moved = await self._deliver(tp) or moved
-            if moved:
-                await asyncio.sleep(0)
 
     async def _deliver(self, tp: TP) -> bool:
-        """Hand out up to QUANTUM events of a partition; False when its agents have no room."""
+        """Hand out a slice, or up to QUANTUM events, of a partition; False when its agents have no room."""
         delivered = 0
+        quantum = 1 if self._is_sliced(tp.topic) else QUANTUM
         channels = self.app.topics._tp_index.get(tp, ())
         tracked = self.app.topics.acks_enabled_for(tp.topic)
         epoch = self._epoch[tp]
         waiting = self._backlog.get(tp, deque())
-        while waiting and delivered < QUANTUM and self.flow_active and tp in self._active_partitions:  # type: ignore[attr-defined]
+        while waiting and delivered < quantum and self.flow_active and tp in self._active_partitions:  # type: ignore[attr-defined]
             if any(channel.queue.full() for channel in channels):
                 break
             first, message = waiting.popleft()
@@ -165,6 +168,8 @@ class HardenedConsumer:
                 return True
             self._read_offset[tp] = message.offset
             delivered += 1
+        if delivered:
+            await asyncio.sleep(0)
         if not waiting:
             self._backlog.pop(tp, None)
         return delivered > 0

@@ -60,6 +60,11 @@ class Chunk(msgspec.Struct):
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of all values."""
+        return sum(map(len, filter(None, self.values)))
+
     def __iter__(self) -> Iterator[Record]:
         headers: Sequence[Headers] = self.headers or [()] * len(self.values)
         return map(Record, self.offsets, self.keys, self.values, self.timestamps, headers)
@@ -73,6 +78,16 @@ class Chunk(msgspec.Struct):
         self.keys += other.keys
         self.values += other.values
         self.timestamps += other.timestamps
+
+    def pieces(self, records: int, size_bytes: int) -> Iterator["Chunk"]:
+        """Yield the chunk in pieces of at most so many records, and of so many bytes where a record fits."""
+        start = weight = 0
+        for at, value in enumerate(self.values):
+            weight += len(value or b"")
+            if at > start and (weight > size_bytes or at - start == records):
+                yield self.cut(start, at)
+                start, weight = at, len(value or b"")
+        yield self.cut(start, len(self)) if start else self
 
     def cut(self, start: int, stop: int) -> "Chunk":
         """Return the records at positions ``start`` to ``stop``."""

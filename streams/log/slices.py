@@ -44,8 +44,8 @@ class Slice(Generic[T]):
     """Records of one partition in order, acknowledged as a whole.
 
     ``records``, ``keys``, ``offsets``, ``timestamps`` (seconds) and ``headers`` have equal length and leave
-    out what is in ``poison``. ``first_offset`` and ``last_offset`` span both. Shared by all agents of the
-    topic: do not change the lists.
+    out what is in ``poison``. ``first_offset`` and ``last_offset`` span both. ``size_bytes`` is that of the
+    values. Shared by all agents of the topic: do not change the lists.
     """
 
     topic: str
@@ -58,6 +58,7 @@ class Slice(Generic[T]):
     headers: Sequence[Headers] = ()
     first_offset: int = 0
     last_offset: int = 0
+    size_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.records)
@@ -89,6 +90,7 @@ class SliceDecoder(Generic[T]):
             chunk.headers if chunk.headers is not None else [()] * len(records),
             chunk.offsets[0],
             chunk.offsets[-1],
+            chunk.size_bytes,
         )
 
     def _slice_with_poison(self, chunk: Chunk) -> Slice[T]:
@@ -119,6 +121,7 @@ class SliceDecoder(Generic[T]):
             headers,
             made.first_offset,
             made.last_offset,
+            chunk.size_bytes,
         )
 
     def decode(self, key: bytes | None, value: bytes | None) -> tuple[T, str] | str:

@@ -143,6 +143,16 @@ class StructTable(Table):  # type: ignore[misc]
             return None if value is None else self.codec.decode(value)
         return self.get(key)
 
+    def row(self, key: str, partition: int) -> Any | None:
+        """Return the value of a key that belongs to a partition held here, None when there is none."""
+        store = self.data
+        if isinstance(store, memory.Store):
+            return store.data.get(key)
+        if isinstance(store, rocksdb.Store):
+            value = store._db_for_partition(partition).get(key.encode())
+            return None if value is None else self.codec.decode(value)
+        return self.get(key)
+
     def scan(self) -> Iterator[tuple[str, Any]]:
         """Iterate over all keys and values that this process holds.
 

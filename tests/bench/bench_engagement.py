@@ -29,6 +29,7 @@ import uvloop
 from streams.agents import engagement
 from streams.folding import Fold
 from streams.intake import envelopes
+from streams.log.lanes import in_lanes
 from streams.log import (
     EmbeddedLog,
     Outgoing,
@@ -107,8 +108,7 @@ def _event(user: str, number: int, video: int) -> EngagementEvent:
 
 def _register(app: Any, topic: Any, name: str, handle: Callable[[Any], Awaitable[None]]) -> None:
     async def run(stream: Any) -> None:
-        async for batch in stream:
-            await handle(batch)
+        await in_lanes(stream, handle)
 
     app.agent(topic, name=name)(run)
 

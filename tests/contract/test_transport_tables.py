@@ -478,10 +478,11 @@ async def test_changelog_shrinks_and_the_table_stays_equal_when_compacted(harnes
     async with harness.node(first) as node:
         for n in range(300):
             await node.writer.publish([made("events", f"u{n % 10}", n)])
-        await until(lambda: first.seen == 300)
+            if n % 30 == 29:  # what waits goes together into a row, so see to more than one of each key
+                await until(lambda n=n: first.seen == n + 1)
         rows = first.rows()
     log = EmbeddedLog.open(Path(harness.folder) / "log.db", upkeep_seconds=None)
-    assert await log.upkeep.run_once(force=True) > 100
+    assert await log.upkeep.run_once(force=True) >= 80
     await log.close()
     async with harness.node(second):
         assert second.rows() == rows

@@ -1,7 +1,7 @@
 """What an agent did with a slice, on Kafka: three acknowledged steps in the order of invariant 1."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from faust.types import TP
@@ -27,6 +27,7 @@ class KafkaCommitter:
     def __init__(self, app: Any, log: KafkaLog) -> None:
         self._app = app
         self._log = log
+        self.turn = asyncio.Lock()
         self._running: set[asyncio.Future[None]] = set()
 
     async def publish(self, outputs: Sequence[Outgoing]) -> None:
@@ -55,15 +56,22 @@ class KafkaCommitter:
             LogWriteFailed: Kafka refused; no store has changed.
             PartitionLost: the table's partition belongs to another worker now; this one ends.
         """
-        used = [write for write in writes if write[2]]
-        if outputs or used:
-            # not cancelled with the caller: what is durable must become visible
-            await asyncio.shield(self._start(self._commit(outputs, used)))
+        await self.start(outputs=outputs, writes=writes)
 
-    async def _commit(self, outputs: Sequence[Outgoing], writes: Sequence[TableWrite]) -> None:
+    def start(
+        self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()
+    ) -> Awaitable[None]:
+        """Encode what ``commit`` does and begin with it."""
+        used = [write for write in writes if write[2]]
         now = self._log.clock()
+        changes = [changelog_batch(*write, now) for write in used]
+        # not cancelled with the caller: what is durable must become visible
+        return asyncio.shield(self._start(self._commit(outputs, used, changes)))
+
+    async def _commit(
+        self, outputs: Sequence[Outgoing], writes: Sequence[TableWrite], changes: Sequence[Batch]
+    ) -> None:
         batches = await self._batches(outputs)
-        changes = [changelog_batch(*write, now) for write in writes]
         await self._log.known({change.topic for change in changes})
         if batches:
             await self._log.append(batches)
