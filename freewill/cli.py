@@ -40,7 +40,7 @@ def main() -> None:
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"])
-            _fail(f"FREEWILL_{name.upper()}: {problem['msg']}")
+            _fail(f"FREEWILL_{name.upper()}: {problem['msg']}" if name else problem["msg"])
 
 
 def _fail(message: str) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def build_federation(node: "Node") -> Federation:
     """Return the fediverse side of a node: documents from the database, counters from the tables (J31)."""
-    lookup = node.streams.tables[VIDEO_ENGAGEMENT.name].lookup
+    lookup = node.worker.lookup(VIDEO_ENGAGEMENT.name)
 
     def counts(video_id: str) -> Counts | None:
         state = lookup(video_id)

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -19,13 +18,13 @@ from freewill.paths import (
     APP_ID,
     log_path,
     objects_path,
-    snapshots_path,
     uploads_path,
     work_path,
-    worker_name,
 )
 from freewill.settings import Settings
-from media.pipeline import MediaSettings, remove_leftovers
+from freewill.shared import Shared
+from freewill.worker import StreamWorker
+from media.pipeline import remove_leftovers
 from media.stores import FileStore, ObjectStore
 from ranking.catalogue import Catalogue
 from ranking.embedding import StatisticsEncoder
@@ -33,29 +32,27 @@ from ranking.feed import FeedEngine
 from social.graph import Graph
 from social.interactions import Interactions
 from social.videos import VideoService
-from streams.app import StreamDeps, Streams, StreamSettings, build_streams, declare_topics
+from streams.app import StreamDeps, declare_topics
 from streams.feedback import Feedback
 from streams.impressions import ImpressionLog
 from streams.intake import EngagementIntake, RecentIds, remember_tail
-from streams.log import Snapshots, open_log, start_app, stop_app, wait_for_crash
+from streams.log import open_log
+from streams.log.waiting import connect_when_reachable
 from streams.reading import StreamTableReader
 from streams.relay import OutboxRelay
 from tables.definitions import USER_PREFERENCE, VIDEO_ENGAGEMENT
+from tables.reducers.preferences import UserPreference
 from tables.relational.engine import Database
+from tables.relational.leadership import Leadership
 from tables.relational.migrate import migrate
 from web.hub import Hub
 from web.keys import Readiness
-from web.limits import MemoryLimiter
 from web.metrics import Metrics
 
 if TYPE_CHECKING:
     from media.s3 import S3Store
 
 log = structlog.get_logger(__name__)
-STOP_SECONDS = 12.0
-"""What agents get to finish; with the front's own time a stop stays under 20 s (INTERFACE, Process)."""
-SNAPSHOT_SECONDS = 3.0
-"""What copying large tables may take at a stop; what is not ready is read from its changelog again."""
 SWEEP_SECONDS = 300.0
 MAINTAIN_SECONDS = 60.0
 
@@ -79,24 +76,22 @@ class Node:
         self.keyring = open_keyring(settings.secrets_path)
         self.database = Database.open(settings.relational_url)
         self.store = _store(settings)
-        self.accounts = build_accounts(settings, self.keyring, self.database, clock)
+        self.metrics = Metrics()
+        self.shared = Shared(settings, clock, lambda use: self.metrics.redis_failures.labels(use).inc())
+        self.accounts = build_accounts(settings, self.keyring, self.database, clock, self.shared.failures)
         self.videos = VideoService(self.database, self.store, clock)
         self.interactions = Interactions(self.database, clock)
         self.graph = Graph(self.database, clock)
-        self.hub = Hub(clock)
-        self.metrics = Metrics()
+        self.hub = Hub(clock, self.shared.bus)
         self.node_metrics = NodeMetrics(
             self.metrics.registry, alert_at=settings.dead_letters_alert, clock=clock
         )
         self.log = open_log(settings.broker, log_path(settings), group=APP_ID, fsync=settings.log_fsync)
-        self.streams, self.catalogue = self._build_streams()
-        self.snapshots = Snapshots(snapshots_path(settings), clock=clock)
-        if settings.tables_snapshot_seconds:
-            self.snapshots.attach(self.streams.app)
-        tables = self.streams.tables
+        self.worker, self.catalogue = self._build_worker()
+        self.streams, self.owners = self.worker.streams, self.worker.owners
         self.feeds = FeedEngine(
             self.catalogue,
-            tables[USER_PREFERENCE.name].lookup,
+            self._preference,
             cache_seconds=settings.feed_cache_seconds,
             on_failure=self._ranked_without_index,
         )
@@ -107,12 +102,13 @@ class Node:
         )
         self.feedback = Feedback(self.streams.writer, clock)
         self.impressions = ImpressionLog(self.streams.writer)
-        self.reader = StreamTableReader(tables, self.log, self.streams.progress, group=APP_ID, clock=clock)
-        self.limiter = MemoryLimiter()
+        self.reader = StreamTableReader(
+            self.streams, self.log, group=APP_ID, holds=self.worker.holds, clock=clock
+        )
         self.analysts = Analysts(self)
         self.front = build_front(self)
 
-    def _build_streams(self) -> tuple[Streams, Catalogue]:
+    def _build_worker(self) -> tuple[StreamWorker, Catalogue]:
         settings = self.settings
         engagement: list[Callable[[str], object]] = []
         catalogue = Catalogue(
@@ -131,9 +127,16 @@ class Node:
             on_encoded=self.node_metrics.encoded,
             on_dead_letter=self.node_metrics.dead_letter,
         )
-        streams = build_streams(_stream_settings(settings), deps)
-        engagement.append(streams.tables[VIDEO_ENGAGEMENT.name].lookup)
-        return streams, catalogue
+        worker = StreamWorker(settings, deps)
+        engagement.append(worker.streams.read[VIDEO_ENGAGEMENT.name].lookup)
+        return worker, catalogue
+
+    def _preference(self, user_id: str) -> UserPreference | None:
+        """Return a viewer's taste; None also while another worker has it, and the front says degraded."""
+        if not self.worker.holds(USER_PREFERENCE.name, user_id):
+            return None
+        found: UserPreference | None = self.streams.tables[USER_PREFERENCE.name].lookup(user_id)
+        return found
 
     def readiness(self) -> Readiness:
         """Say what the instance still waits for (P38)."""
@@ -141,39 +144,42 @@ class Node:
 
     async def start(self) -> None:
         """Answer first, then migrate, recover and open for everything."""
+        self.shared.start()
         await self.front.start()
         await asyncio.to_thread(remove_leftovers, work_path(self.settings))
         await self._open_store()
         await migrate(self.settings.relational_url)
         self._waiting_for.remove("database")
-        await self.log.connect()
-        await declare_topics(self.log, self.settings.streams_partitions)
-        await remember_tail(self.log, self.recent)
-        await self.videos.sweep_objects(everything=True)
+        await connect_when_reachable(self.log, self._prepare_log)
+        if not self.settings.on_kafka:  # the only process: no upload is under way
+            await self.videos.sweep_objects(everything=True)
         self._waiting_for.remove("log")
-        await start_app(self.streams.app)
-        self.streams.show_all(self.catalogue)
+        await self.worker.start()
         self._tasks = [
-            asyncio.create_task(self.relay.run(), name="outbox relay"),
+            asyncio.create_task(Leadership(self.database, "duties").hold(self._duties), name="duties"),
             asyncio.create_task(self.impressions.run(), name="impressions"),
-            asyncio.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep"),
             asyncio.create_task(_every(MAINTAIN_SECONDS, self._maintain), name="index upkeep"),
         ]
         if pause := self.settings.tables_snapshot_seconds:
-            self._tasks.append(asyncio.create_task(_every(pause, self._snapshot), name="table snapshots"))
+            snapshots = _every(pause, self.worker.snapshot)
+            self._tasks.append(asyncio.create_task(snapshots, name="table snapshots"))
         self._tasks += self.analysts.start()
         self._waiting_for.remove("tables")
         log.info("ready", url=self.settings.public_url, videos=len(self.catalogue))
 
+    async def _prepare_log(self) -> None:
+        await declare_topics(self.log, self.settings.streams_partitions)
+        await remember_tail(self.log, self.recent)
+
     async def _open_store(self) -> None:
         """Connect to a remote object store; the local one needs no connection."""
-        if self.settings.object_store != "file":
+        if not _is_local(self.settings):
             remote = await self._opened.enter_async_context(cast("S3Store", self.store))
             await remote.create_bucket()
 
     async def crashed(self) -> BaseException:
         """Return what ended the streams, once something does: nothing may go on without them."""
-        return await wait_for_crash(self.streams.app)
+        return await self.worker.crashed()
 
     async def stop(self) -> bool:
         """Stop the front, then the streams, then what they stand on.
@@ -187,9 +193,8 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        ended = await stop_app(self.streams.app, deadline_seconds=STOP_SECONDS)
-        if ended and self.settings.tables_snapshot_seconds and "tables" not in self._waiting_for:
-            await self.snapshots.write(self.streams.app, deadline_seconds=SNAPSHOT_SECONDS)
+        ended = await self.worker.stop()
+        await self.shared.close()
         await self.log.close()
         self.accounts.close()
         await self._opened.aclose()
@@ -200,41 +205,32 @@ class Node:
         self.node_metrics.degraded_rankings.inc()
         log.warning("ranked_without_index", error=repr(error))
 
+    async def _duties(self) -> None:
+        """Do what one of all workers does: the outbox in its order, and sweeping."""
+        async with asyncio.TaskGroup() as duties:
+            duties.create_task(self.relay.run(), name="outbox relay")
+            duties.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep")
+
     async def _sweep(self) -> None:
         """Remove what nobody owns any more: objects of lost uploads, event ids too old to come again."""
         await self.videos.sweep_objects()
         await self.interactions.forget_old_events()
 
-    async def _snapshot(self) -> None:
-        await self.snapshots.write(self.streams.app)
-
     async def _maintain(self) -> None:
         await self.catalogue.maintain(self.clock())
 
 
+def _is_local(settings: Settings) -> bool:
+    return settings.object_store.startswith("file")
+
+
 def _store(settings: Settings) -> ObjectStore:
-    if settings.object_store == "file":
+    if _is_local(settings):
         return FileStore(objects_path(settings))
     from media.s3 import S3Store  # loads botocore, which only this mode needs
 
     bucket, _, prefix = settings.object_store.removeprefix("s3://").rstrip("/").partition("/")
     return S3Store(bucket, endpoint_url=os.environ.get("AWS_ENDPOINT_URL"), prefix=prefix)
-
-
-def _stream_settings(settings: Settings) -> StreamSettings:
-    store = settings.tables_store
-    folder = Path(store.removeprefix("rocksdb://")) if store.startswith("rocksdb://") else None
-    return StreamSettings(
-        app_id=APP_ID,
-        data_dir=folder if folder and folder.name else settings.data_dir / "tables",
-        partitions=settings.streams_partitions,
-        store="rocksdb://" if folder is not None else store,
-        ladder=settings.media_ladder,
-        media_workers=settings.media_workers,
-        media=MediaSettings(preset=settings.media_preset),
-        workdir=work_path(settings),
-        worker=worker_name(settings),
-    )
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

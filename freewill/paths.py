@@ -15,8 +15,9 @@ def log_path(settings: Settings) -> Path:
 
 
 def objects_path(settings: Settings) -> Path:
-    """The local object store."""
-    return settings.data_dir / "objects"
+    """The local object store: in the data folder, or a folder that workers share."""
+    shared = settings.object_store.removeprefix("file").removeprefix("://")
+    return Path(shared) if shared else settings.data_dir / "objects"
 
 
 def uploads_path(settings: Settings) -> Path:

@@ -3,14 +3,18 @@
 A field ``tables_store`` is shown as ``tables.store`` and read from ``FREEWILL_TABLES_STORE``.
 """
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from streams.roles import ALL_ROLES, Role, parse_roles
+
+_WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not listened on
 _GROUPS = ("tables", "log", "media", "uploads", "feed", "embedding", "streams", "lake")
 
 
@@ -29,7 +33,13 @@ class Settings(BaseSettings):
         SecretStr(""), description="SQLAlchemy URL; default SQLite in the data folder."
     )
     redis_url: SecretStr = Field(SecretStr(""), description="Redis URL; empty keeps it in the process.")
-    object_store: str = Field("file", description="Media bytes: file, or s3://bucket.")
+    object_store: str = Field(
+        "file", description="Media bytes: file (in the data folder), file:///FOLDER, or s3://bucket."
+    )
+    roles: Annotated[frozenset[Role], NoDecode] = Field(
+        ALL_ROLES, description="What this worker of a cluster runs: web, engagement, media."
+    )
+    worker_url: str = Field("", description="Where other workers reach this one; default http://HOST:PORT.")
     allow_private_network: bool = Field(
         False, description="Let outgoing federation reach loopback over plain HTTP."
     )
@@ -45,6 +55,9 @@ class Settings(BaseSettings):
     )
     streams_partitions: int = Field(8, ge=1, le=256, description="Partitions of every topic, fixed for life.")
     tables_store: str = Field("memory://", description="Table store: memory:// or rocksdb://PATH.")
+    tables_standby_replicas: int = Field(
+        1, ge=0, le=8, description="Other workers of a cluster that follow each table partition to take over."
+    )
     tables_snapshot_seconds: float = Field(
         300.0, ge=0, description="Pause between two looks for tables to snapshot, seconds; 0: none are kept."
     )
@@ -73,9 +86,20 @@ class Settings(BaseSettings):
     @field_validator("object_store")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        if value != "file" and not value.startswith("s3://"):
-            raise ValueError("must be file or s3://bucket")
+        if value != "file" and not value.startswith(("s3://", "file:///")):
+            raise ValueError("must be file, file:///FOLDER or s3://bucket")
         return value
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _known_roles(cls, value: object) -> frozenset[Role]:
+        return parse_roles(value if isinstance(value, str) else cast("Iterable[str]", value))
+
+    @model_validator(mode="after")
+    def _one_process_has_all_roles(self) -> Self:
+        if self.roles != ALL_ROLES and not self.on_kafka:
+            raise ValueError("FREEWILL_ROLES: the embedded log has one process, which has all roles")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -87,6 +111,17 @@ class Settings(BaseSettings):
     def public_url(self) -> str:
         """The origin in ids and links, without a slash at its end."""
         return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def on_kafka(self) -> bool:
+        """Whether the log is one that several workers may share."""
+        return self.broker.startswith("kafka://")
+
+    @property
+    def own_url(self) -> str:
+        """Where other workers reach this one; for a wildcard address by the host's name."""
+        host = socket.gethostname() if self.host in _WILDCARDS else self.host
+        return (self.worker_url or f"http://{host}:{self.port}").rstrip("/")
 
     @property
     def relational_url(self) -> str:
@@ -106,8 +141,10 @@ class Settings(BaseSettings):
                 value = self.public_url
             elif isinstance(value, SecretStr):
                 value = _masked(value.get_secret_value())
-            elif isinstance(value, tuple):
-                value = ",".join(value)
+            elif name == "worker_url":
+                value = self.own_url
+            elif isinstance(value, tuple | frozenset):
+                value = ",".join(sorted(value) if isinstance(value, frozenset) else value)
             yield _dotted(name), str(value)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from streams.log import (
     faust_settings,
     record_topic,
     register_transports,
+    shared_log,
     sliced_topic,
     use_log,
     work_on,
@@ -35,6 +36,8 @@ from streams.log import (
 from streams.log.slices import Received, Slice
 from streams.log.topics import TopicPolicy
 from streams.reading import Progress
+from streams.roles import ALL_ROLES, MEDIA_SUFFIX, SERVING, Role
+from streams.shown import Shown
 from streams.topics import (
     CATALOGUE_CHANGES,
     CHANGE_TOPICS,
@@ -56,6 +59,7 @@ from streams.topics import (
     VIDEO_UPLOADED,
     TopicSpec,
 )
+from streams.views import Readable, Views
 from tables.definitions import (
     CATALOGUE,
     CO_OCCURRENCE,
@@ -81,6 +85,7 @@ class StreamSettings:
     """What an operator chose for the streams. ``store`` is ``memory://`` or ``rocksdb://``.
 
     ``worker`` names this process among those on one Kafka: whoever comes back under it goes on where it was.
+    ``url`` is where others reach its front, ``standbys`` how many others follow each of its table partitions.
     """
 
     app_id: str
@@ -92,6 +97,9 @@ class StreamSettings:
     media: MediaSettings
     workdir: Path
     worker: str | None = None
+    roles: frozenset[Role] = ALL_ROLES
+    url: str = ""
+    standbys: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,59 +120,106 @@ class StreamDeps:
 
 @dataclass(frozen=True)
 class Streams:
-    """The built application and what others use of it."""
+    """The built applications and what others use of them.
+
+    ``app`` keeps the tables, ``media_app`` is the same where one process has all roles. ``read`` are the
+    tables as a reader sees them: those that everybody needs whole are copies in a cluster, followed by
+    ``views``.
+    """
 
     app: Any
+    media_app: Any
+    roles: frozenset[Role]
     tables: dict[str, Any]
+    read: Mapping[str, Readable]
+    views: Views | None
     writer: LogWriter
     dead_letters: DeadLetters
     trending: TrendingTags
+    shown: Shown
     progress: Progress = field(default_factory=Progress)
 
-    def show_all(self, into: Catalogue) -> None:
-        """Fill ranking's view from the recovered tables."""
-        for _, entry in list(self.tables[CATALOGUE.name].scan()):
-            into.upsert(entry.card)
-        for video_id, state in list(self.tables[VIDEO_ENGAGEMENT.name].scan()):
-            into.set_engagement(video_id, state)
-        for video_id, row in list(self.tables[CO_OCCURRENCE.name].scan()):
-            into.set_positives(video_id, row)
+    @property
+    def running(self) -> tuple[Any, ...]:
+        """The apps that this worker's roles start."""
+        wanted = ((Role.ENGAGEMENT, self.app), (Role.MEDIA, self.media_app))
+        return tuple(dict.fromkeys(app for role, app in wanted if role in self.roles))
+
+    def show_all(self) -> None:
+        """Fill ranking's columns from the recovered tables; copies have told them all along."""
+        if self.views is not None:
+            return
+        shows = self.shown.by_table()
+        for name in (CATALOGUE.name, VIDEO_ENGAGEMENT.name, CO_OCCURRENCE.name):
+            for key, row in list(self.tables[name].scan()):
+                shows[name](key, row)
         self.trending.fill(self.tables[TAG_TRENDS.name].scan())
 
 
 def build_streams(settings: StreamSettings, deps: StreamDeps) -> Streams:
-    """Declare topics, tables and agents on a new Faust app; it is not started."""
+    """Declare topics, tables and agents on new Faust apps; nothing is started."""
     register_transports()
-    app = faust.App(
-        settings.app_id,
-        **faust_settings(
-            data_dir=settings.data_dir,
-            partitions=settings.partitions,
-            broker=broker_of(deps.log),
-            store=settings.store,
-            instance_id=settings.worker,
-        ),
-    )
-    use_log(app, deps.log)
+    streams = _tables(settings, deps)
+    if streams.views is not None:
+        streams.views.show(streams.shown.by_table())
+    deps.catalogue.read_together(streams.read[CO_OCCURRENCE.name].lookup)
+    if Role.ENGAGEMENT in settings.roles:
+        topics = _topics(streams.app, settings.partitions)
+        _register_counting(topics, streams, deps)
+        _register_trends(topics, streams, deps)
+        _slices(topics, streams)(
+            "notifications.push", NOTIFICATIONS, lambda b: notifications.push(b, deps.push)
+        )
+    if Role.MEDIA in settings.roles:
+        _register_media(_topics(streams.media_app, settings.partitions), streams, settings, deps)
+    return streams
+
+
+def _tables(settings: StreamSettings, deps: StreamDeps) -> Streams:
+    """Declare the apps and the tables, and copies of those that are read whole where others keep them."""
+    shared = shared_log(deps.log)
+    app = _app(settings, deps.log, settings.app_id, standbys=settings.standbys)
     tables = {
         table.name: declare_table(
-            app,
-            table.name,
-            table.value,
-            partitions=settings.partitions,
-            global_=table.everywhere,
-            help=table.help,
+            app, table.name, table.value, partitions=settings.partitions, help=table.help
         )
         for table in TABLES
     }
+    views = None
+    if shared is not None and settings.roles & SERVING:
+        everywhere = [tables[table.name] for table in TABLES if table.everywhere]
+        views = Views(shared, everywhere, settings.partitions)
     writer = committer_for(app, deps.log)
-    letters = DeadLetters(writer, clock=deps.clock, counted=deps.on_dead_letter)
-    topics = {topic.name: _topic(app, topic, settings.partitions) for topic in TOPICS}
-    streams = Streams(app, tables, writer, letters, TrendingTags(deps.catalogue.public_videos))
-    _register_counting(topics, streams, deps)
-    _register_trends(topics, streams, deps)
-    _register_media(topics, streams, settings, deps)
-    return streams
+    trending = TrendingTags(deps.catalogue.public_videos)
+    return Streams(
+        app=app,
+        media_app=app if shared is None else _app(settings, deps.log, settings.app_id + MEDIA_SUFFIX),
+        roles=settings.roles,
+        tables=tables,
+        read={**tables, **(views.copies if views is not None else {})},
+        views=views,
+        writer=writer,
+        dead_letters=DeadLetters(writer, clock=deps.clock, counted=deps.on_dead_letter),
+        trending=trending,
+        shown=Shown.to_ranking(deps.catalogue, trending),
+    )
+
+
+def _app(settings: StreamSettings, log: MessageLog, app_id: str, *, standbys: int = 0) -> Any:
+    app = faust.App(
+        app_id,
+        **faust_settings(
+            data_dir=settings.data_dir,
+            partitions=settings.partitions,
+            broker=broker_of(log),
+            store=settings.store,
+            instance_id=settings.worker,
+            standbys=standbys,
+            url=settings.url,
+        ),
+    )
+    use_log(app, log)
+    return app
 
 
 async def declare_topics(log: MessageLog, partitions: int) -> None:
@@ -178,6 +233,19 @@ async def declare_topics(log: MessageLog, partitions: int) -> None:
         await log.declare(topic.dead, partitions, TopicPolicy(retention_seconds=DEAD_RETENTION_SECONDS))
     for topic in CHANGE_TOPICS:
         await log.declare(topic.name, partitions, TopicPolicy(compact=True))
+
+
+async def declare_changelogs(log: MessageLog, streams: Streams) -> None:
+    """Declare what the copies follow: the workers that keep the tables may start later."""
+    if streams.views is not None:
+        for table in streams.tables.values():
+            name = table.changelog_topic.get_topic_name()
+            await log.declare(name, table.changelog_partitions, TopicPolicy(compact=True))
+
+
+def _topics(app: Any, partitions: int) -> dict[str, Any]:
+    """Return every topic as an app's; it subscribes to those that its agents take."""
+    return {topic.name: _topic(app, topic, partitions) for topic in TOPICS}
 
 
 def _topic(app: Any, topic: TopicSpec, partitions: int) -> Any:
@@ -195,16 +263,10 @@ def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDep
     preferences: Fold[Any] = Fold(tables[USER_PREFERENCE.name], writer)
     cards: Fold[Any] = Fold(tables[CATALOGUE.name], writer)
     together: Fold[CoOccurrence] = Fold(tables[CO_OCCURRENCE.name], writer, CoOccurrence.copy)
-    deps.catalogue.read_together(tables[CO_OCCURRENCE.name].lookup)
-
-    def show(video_id: str, card: Card | None) -> None:
-        if card is None:
-            deps.catalogue.remove(video_id)
-        else:
-            deps.catalogue.upsert(card)
+    shown = streams.shown if streams.views is None else Shown()
 
     def card_of(video_id: str) -> Card | None:
-        entry = tables[CATALOGUE.name].lookup(video_id)
+        entry = streams.read[CATALOGUE.name].lookup(video_id)
         return entry.card if entry else None
 
     slices = _slices(topics, streams)
@@ -216,21 +278,21 @@ def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDep
     slices(
         "engagement.count",
         ENGAGEMENT_DELTAS,
-        lambda batch: engagement.count(batch, counters, deps.catalogue.set_engagement),
+        lambda batch: engagement.count(batch, counters, shown.engagement),
     )
     slices(
         "preferences.learn",
         ENGAGEMENT_EVENTS,
         lambda batch: engagement.learn(batch, preferences, card_of, deps.clock()),
     )
-    slices("pairs.count", PAIR_DELTAS, lambda b: engagement.pair(b, together, deps.catalogue.set_positives))
+    slices("pairs.count", PAIR_DELTAS, lambda b: engagement.pair(b, together, shown.positives))
     creators: Fold[Totals] = Fold(tables[CREATOR_TOTALS.name], writer, Totals.copy)
     users: Fold[Totals] = Fold(tables[USER_DAY.name], writer, Totals.copy)
     slices("creators.total", CREATOR_DELTAS, lambda batch: engagement.total(batch, creators))
     slices("users.total", USER_DELTAS, lambda batch: engagement.total(batch, users))
     slices("users.note", USER_EVENTS, lambda batch: trends.note_journeys(batch, users))
     slices("preferences.steer", USER_EVENTS, lambda batch: engagement.steer(batch, preferences))
-    slices("catalogue.keep", CATALOGUE_CHANGES, lambda batch: catalogue.keep(batch, cards, show))
+    slices("catalogue.keep", CATALOGUE_CHANGES, lambda batch: catalogue.keep(batch, cards, shown.card))
 
 
 def _register_trends(topics: dict[str, Any], streams: Streams, deps: StreamDeps) -> None:
@@ -238,8 +300,9 @@ def _register_trends(topics: dict[str, Any], streams: Streams, deps: StreamDeps)
     tables, writer, view = streams.tables, streams.writer, streams.trending
     tags: Fold[TagTrend] = Fold(tables[TAG_TRENDS.name], writer, TagTrend.copy)
     shown: Fold[ImpressionDays] = Fold(tables[IMPRESSION_DAYS.name], writer, ImpressionDays.copy)
+    show = view.show if streams.views is None else Shown().tag
     slices = _slices(topics, streams)
-    slices("tags.trend", TAG_DELTAS, lambda b: trends.trend(b, tags, view.show, view.oldest, deps.clock()))
+    slices("tags.trend", TAG_DELTAS, lambda b: trends.trend(b, tags, show, view.oldest, deps.clock()))
     slices("impressions.spread", IMPRESSIONS, lambda batch: trends.spread(batch, writer))
     slices("impressions.count", IMPRESSION_DELTAS, lambda batch: trends.count_shown(batch, shown))
 
@@ -247,7 +310,7 @@ def _register_trends(topics: dict[str, Any], streams: Streams, deps: StreamDeps)
 def _register_media(
     topics: dict[str, Any], streams: Streams, settings: StreamSettings, deps: StreamDeps
 ) -> None:
-    """Register the agents of the media pipeline and of what people are told."""
+    """Register the agents of the media pipeline."""
     tools = media.EncodeTools(
         store=deps.store,
         workdir=settings.workdir,
@@ -270,7 +333,6 @@ def _register_media(
     slices = _slices(topics, streams)
     slices("uploads.enqueue", VIDEO_UPLOADED, lambda b: media.enqueue(b, deps.videos, settings.ladder))
     slices("media.apply", MEDIA_RESULTS, lambda b: media.apply_results(b, deps.videos, streams.writer))
-    slices("notifications.push", NOTIFICATIONS, lambda b: notifications.push(b, deps.push))
     events = _events(topics, streams)
     # More than one waits at a time: a job that pauses before its next try holds no slot.
     events("media.encode", MEDIA_JOBS, lambda job: media.encode(job, tools), settings.media_workers * 4)
@@ -286,7 +348,7 @@ def _slices(topics: dict[str, Any], streams: Streams) -> Callable[..., None]:
         async def run(stream: Any) -> None:
             await each_slice(name, stream, handle_and_note, streams.dead_letters)
 
-        streams.app.agent(topics[topic.name], name=name)(run)
+        topics[topic.name].app.agent(topics[topic.name], name=name)(run)
 
     return register_agent
 
@@ -301,6 +363,6 @@ def _events(topics: dict[str, Any], streams: Streams) -> Callable[..., None]:
         async def run(stream: Any) -> None:
             await work_on(stream, take, in_flight=in_flight)
 
-        streams.app.agent(topics[topic.name], name=name)(run)
+        topics[topic.name].app.agent(topics[topic.name], name=name)(run)
 
     return register_agent

@@ -63,9 +63,14 @@ class Ownership:
         except ServiceUnavailable:
             return False
 
+    @property
+    def asks(self) -> bool:
+        """Whether this worker is no member, so that ``run`` has to."""
+        return not self._member
+
     async def run(self) -> None:
-        """Keep asking the coordinator, for a worker that is no member; until cancelled."""
-        while not self._member:
+        """Keep asking the coordinator who holds what, until cancelled."""
+        while True:
             try:
                 self._holders = await holders(self._log.admin, self._log.group)
             except (KafkaError, OSError) as error:

@@ -5,14 +5,15 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from streams.log import MessageLog
 from streams.log.slices import Slice
+from streams.views import Readable, Views
 from tables.definitions import TABLES, TableSpec
-from tables.errors import Missing
+from tables.errors import Missing, ServiceUnavailable
 from tables.reading import Freshness, Row, TableInfo
 
 
@@ -48,26 +49,54 @@ class _Keys:
     keys: list[str]
 
 
+class _Streams(Protocol):
+    """What is read of ``streams.app.Streams``."""
+
+    @property
+    def tables(self) -> Mapping[str, Any]:
+        """The tables as this process keeps them."""
+
+    @property
+    def read(self) -> Mapping[str, Readable]:
+        """The same, copies of the whole for some in a cluster."""
+
+    @property
+    def views(self) -> Views | None:
+        """What keeps the copies."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far the agents are."""
+
+
 class StreamTableReader:
-    """Reads the recovered tables of this process."""
+    """Reads the tables as far as this process holds them, and the copies of others.
+
+    In a cluster a scan of a table that is not copied gives the keys that this worker holds.
+    """
 
     def __init__(
         self,
-        tables: Mapping[str, Any],
+        streams: _Streams,
         log: MessageLog,
-        progress: Progress,
         *,
         group: str,
+        holds: Callable[[str, str], bool] = lambda table, key: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Args: tables by name, the log they fold, the agents' progress, and the consumer group's name."""
-        self._tables = tables
+        """Args: the tables, the log they fold, the consumer group's name, and ``holds(table, key)``.
+
+        What a store has of keys that are not held here, a standby's or what moved away, is not read.
+        """
+        self._streams = streams
         self._log = log
-        self._progress = progress
+        self._progress = streams.progress
         self._group = group
+        self._holds = holds
         self._clock = clock
         self._specs = {spec.name: spec for spec in TABLES}
         self._keys: dict[str, _Keys] = {}
+        self._current: dict[str, float] = {}
 
     def catalogue(self) -> Sequence[TableInfo]:
         """Return every table, by name."""
@@ -81,8 +110,8 @@ class StreamTableReader:
             description=spec.help,
             key=spec.keyed_by,
             value=spec.value.__name__,
-            partitions=self._tables[name].changelog_partitions,
-            rows=self._tables[name].count(),
+            partitions=self._streams.tables[name].changelog_partitions,
+            rows=self._streams.read[name].count(),
             fields={field.name: _type_name(field.type) for field in msgspec.structs.fields(spec.value)},
             sources=(spec.source,),
         )
@@ -99,12 +128,17 @@ class StreamTableReader:
             applied[f"{spec.source}-{partition}"] = done
             start = self._log.earliest(spec.source, partition)
             lag += max(0, self._log.highwater(spec.source, partition) - max(done + 1, start))
-        as_of = self._log.positions_at() if lag == 0 else self._progress.newest(spec.agent)
+        views = self._streams.views
+        if views is not None and name in views.copies:
+            lag += views.behind(name)
+        if lag == 0:
+            self._current[name] = self._log.positions_at()
+        as_of = max(self._current.get(name, 0.0), self._progress.newest(spec.agent))
         return Freshness(as_of=as_of, applied=applied, lag=lag)
 
     async def rows(self, name: str, limit: int, after: str | None) -> tuple[Sequence[Row], str | None]:
         """Return up to ``limit`` rows with keys after ``after`` in key order, and where to go on."""
-        table = self._tables[self._spec(name).name]
+        table = self._streams.read[self._spec(name).name]
         keys = self._sorted_keys(name, goes_on=after is not None)
         start = bisect_right(keys, after) if after is not None else 0
         page = keys[start : start + limit]
@@ -115,8 +149,19 @@ class StreamTableReader:
         ] if more else None
 
     async def row(self, name: str, key: str) -> Row | None:
-        """Return one row, None when the key has none."""
-        value = self._tables[self._spec(name).name].lookup(key)
+        """Return one row, None when the key has none.
+
+        Raises:
+            Missing: an unknown table (NOT_FOUND).
+            ServiceUnavailable: the key is another worker's (SERVICE_UNAVAILABLE).
+        """
+        name = self._spec(name).name
+        if self._holds(name, key):
+            value = self._streams.tables[name].lookup(key)
+        elif self._is_copy(name):
+            value = self._streams.read[name].lookup(key)
+        else:
+            raise ServiceUnavailable(retry_after_seconds=1.0)
         return None if value is None else Row(key, plain(value))
 
     def _sorted_keys(self, name: str, *, goes_on: bool) -> list[str]:
@@ -128,9 +173,14 @@ class StreamTableReader:
         known = self._keys.get(name)
         current = known is not None and (goes_on or known.applied == applied)
         if known is None or not current or self._clock() - known.made_at > _KEYS_SECONDS:
-            keys = sorted(key for key, _ in list(self._tables[name].scan()))
+            rows = list(self._streams.read[name].scan())
+            whole = self._is_copy(name)
+            keys = sorted(key for key, _ in rows if whole or self._holds(name, key))
             known = self._keys[name] = _Keys(self._clock(), applied, keys)
         return known.keys
+
+    def _is_copy(self, name: str) -> bool:
+        return self._streams.read[name] is not self._streams.tables[name]
 
     def _spec(self, name: str) -> TableSpec:
         try:

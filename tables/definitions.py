@@ -32,7 +32,7 @@ class TableSpec:
         keyed_by: what the key is.
         source: topic whose events it folds.
         agent: name of the agent that folds them.
-        everywhere: whether every worker holds all of it.
+        everywhere: whether every worker that serves reads all of it, from a copy where others keep it.
         help: one line for the catalogue of tables.
         personal: whether rows describe one person, so that only their owner and analysts may read them.
     """
@@ -54,6 +54,7 @@ VIDEO_ENGAGEMENT = TableSpec(
     "engagement.deltas",
     "engagement.count",
     "Counters of one video, local and federated apart, with hourly buckets and a decayed sum.",
+    everywhere=True,
 )
 WATCH_HISTORY = TableSpec(
     "watch_history",
@@ -80,6 +81,7 @@ CO_OCCURRENCE = TableSpec(
     "pairs.deltas",
     "pairs.count",
     "The 100 videos that the same people found good, with weights that halve in three days.",
+    everywhere=True,
 )
 CREATOR_TOTALS = TableSpec(
     "creator_totals",
@@ -106,6 +108,7 @@ TAG_TRENDS = TableSpec(
     "tag.deltas",
     "tags.trend",
     "How much happens to public videos with one tag: a sum that halves in six hours, and 168 hours.",
+    everywhere=True,
 )
 IMPRESSION_DAYS = TableSpec(
     "impression_days",

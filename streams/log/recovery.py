@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from faust.stores import rocksdb
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -18,6 +19,8 @@ from streams.log.slices import SliceSchema
 from streams.log.snapshots import Snapshots, in_memory
 
 logger = logging.getLogger(__name__)
+#: Under a name of its own: what Faust's services say is left out of the log, an operator waits for this.
+told = structlog.get_logger("streams.recovery")
 
 #: No progress for this long is a stall; ``app.recovery_stall_seconds`` overrides it.
 STALL_SECONDS: Final = 60.0
@@ -39,6 +42,19 @@ class SlicedRecovery(Recovery):  # type: ignore[misc]
             for tp, offset in restored.items():  # a Counter's update would add
                 destination[tp] = offset
         await super()._build_offsets(consumer, tps, destination, title)
+        if title == "active":
+            await self._announce(consumer, tps)
+
+    async def _announce(self, consumer: Any, tps: set[TP]) -> None:
+        """Say how much of the changelogs is still to be read: little after a standby took over."""
+        starts = await consumer.earliest_offsets(*tps) if tps else {}
+        ends, held = self.active_highwaters, self.active_offsets
+        told.info(
+            "recovering",
+            partitions=len(tps),
+            to_read=sum(max(0, ends[tp] - held[tp]) for tp in tps),
+            of=sum(max(0, ends[tp] + 1 - (starts[tp] or 0)) for tp in tps),
+        )
 
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:
         if title == "standby":
