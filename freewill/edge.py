@@ -13,14 +13,16 @@ from media.probe import SourceInfo, probe_file
 from media.urls import MediaSigner
 from social.views import Principal
 from streams.intake import WatchedVideo
+from streams.roles import SERVING
 from tables.definitions import CATALOGUE, VIDEO_ENGAGEMENT
 from tables.errors import ContentNotFound
 from web import hops
 from web.api.fediverse_answers import FEDERATION
 from web.app import create_app
 from web.bus import RANKINGS, RELATIONS
-from web.keys import Deps, Probe, WebSettings
+from web.keys import Deps, Probe, WebSettings, all_here
 from web.service import WebService
+from web.table import TABLE
 
 if TYPE_CHECKING:
     from freewill.node import Node
@@ -31,7 +33,6 @@ KEY_PAIR_ID = "media1"
 def build_front(node: "Node") -> WebService:
     """Return the listening service of a node; it is not started."""
     settings = node.settings
-    tables = node.streams.tables
     deps = Deps(
         settings=WebSettings(
             base_url=settings.public_url,
@@ -56,7 +57,7 @@ def build_front(node: "Node") -> WebService:
         feeds=node.feeds,
         trending=node.streams.trending,
         videos_of=node.catalogue.videos_of,
-        engagement=tables[VIDEO_ENGAGEMENT.name].lookup,
+        engagement=node.worker.lookup(VIDEO_ENGAGEMENT.name),
         intake=node.intake,
         feedback=node.feedback,
         impressions=node.impressions.note,
@@ -67,8 +68,10 @@ def build_front(node: "Node") -> WebService:
         limiter=node.shared.limiter,
         bus=node.shared.bus,
         once=node.shared.once,
+        owners=node.owners or all_here,
     )
-    app = create_app(deps)
+    serves = settings.roles & SERVING
+    app = create_app(deps, None if serves else [row for row in TABLE if row.before_ready])
     _forget_together(node)
     app[FEDERATION] = build_federation(node)
     return WebService(app, settings.host, settings.port)
@@ -95,7 +98,7 @@ def _bounded(probe: Probe, at_once: int) -> Probe:
 
 def find_video(node: "Node") -> Callable[[str, str], Awaitable[WatchedVideo | None]]:
     """Return the look-up of the event intake: the catalogue, and the database for what is not in it."""
-    entries = node.streams.tables[CATALOGUE.name]
+    entries = node.streams.read[CATALOGUE.name]
 
     async def find(video_id: str, viewer_id: str) -> WatchedVideo | None:
         entry = entries.lookup(video_id)
