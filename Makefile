@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 CLIENT := web/client
+# Most of the suite waits for servers, kills and encodes: three at a time keep two cores busy.
+TEST_WORKERS ?= 3
 DATA   ?= $(or $(FREEWILL_DATA_DIR),./data)
 # What `make services` started, as environment variables; absent when it did not run.
 SERVICES_ENV := .services/env
@@ -53,7 +55,7 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 test: check ## Set up, check and run every test
-	@$(WITH_SERVICES) $(BIN)/python -m pytest -m "not slow" freewill streams tables media ranking federation social web tests
+	@$(WITH_SERVICES) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not slow" freewill streams tables media ranking federation social web tests
 
 test-slow: setup ## The tests that take long: every clip, every crash point
 	@$(WITH_SERVICES) $(BIN)/python -m pytest -m slow tests
