@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 APP = "faults"
 PARTITIONS = 4
 USERS, VIDEOS = 40, 23
+#: Events until the videos are others: what a worker wrongly wrote over a row of an old one stays to be seen.
+BLOCK = 600
 BATCH = 20
 PAUSE_SECONDS = 0.03
 SETTLE_SECONDS = 120.0
@@ -278,7 +280,7 @@ def _event(number: int) -> EngagementEvent:
     return EngagementEvent(
         event_id=str(uuid4()),
         user_id=f"u{number % USERS}",
-        video_id=f"v{number // 7 % VIDEOS}",
+        video_id=f"v{number // BLOCK}-{number // 7 % VIDEOS}",
         action=Action.SHARE if number % 3 == 0 else Action.WATCH_COMPLETE,
         occurred_at=time.time(),
         owner_id="owner",

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from aiokafka import TopicPartition as KafkaPartition  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError, KafkaTimeoutError  # type: ignore[import-untyped]
 
 from streams.log.errors import LogClosed, LogUnreachable, LogWriteFailed, UnknownTopic
 from streams.log.kafka import topics as declared
 from streams.log.kafka.clients import close_producer, make_admin, make_producer, make_reader
+from streams.log.kafka.fencing import Fence
 from streams.log.kafka.sending import send_batches
 from streams.log.partitioner import partition_for
 from streams.log.records import Batch, Chunk, TopicPartition
@@ -49,6 +50,7 @@ class KafkaLog:
         self._listeners: list[Callable[[set[TopicPartition]], None]] = []
         self._known_at = 0.0
         self._pending_bytes = 0
+        self._fence: Fence | None = None
         self._brokers = 1
         self._reading = asyncio.Lock()
         self._clients: list[Any] = []
@@ -291,6 +293,11 @@ class KafkaLog:
             if topic not in self._counts:
                 raise UnknownTopic(topic)
 
+    def guard(self, fence: Fence) -> None:
+        """Have changelogs written only while the worker is a member of its group."""
+        self._fence = fence
+        fence.guard(self.producer)
+
     async def append(self, batches: Iterable[Batch]) -> list[int]:
         """Append batches of known topics; returns the offset of each one's last record, acknowledged by all.
 
@@ -305,9 +312,16 @@ class KafkaLog:
         size = sum(map(_size, sent))
         if self._pending_bytes and self._pending_bytes + size > PENDING_BYTES:
             raise LogWriteFailed("Kafka is behind: too much waits for it already")
+        if self._fence is not None:
+            self._fence.begin((batch.topic, batch.partition) for batch in sent)
         self._pending_bytes += size
         try:
             last = await send_batches(self.producer, sent)
+        except LogWriteFailed as failure:
+            if isinstance(failure.__cause__, KafkaTimeoutError):
+                # never sent: it waited behind others for a broker, so the producer may go on
+                raise LogWriteFailed("no broker took what waits before it") from None
+            raise
         finally:
             self._pending_bytes -= size
         self._reached({(batch.topic, batch.partition): at + 1 for batch, at in zip(sent, last, strict=True)})

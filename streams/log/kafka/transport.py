@@ -18,6 +18,7 @@ from faust.types import TP
 from streams.log.errors import WorkerExpelled
 from streams.log.hardening import HardenedConsumer, HardenedProducer
 from streams.log.kafka.clients import pace_metadata
+from streams.log.kafka.fencing import Fence
 from streams.log.kafka.log import KafkaLog
 from streams.log.recovery import check_stores
 from streams.log.topics import policy_of
@@ -45,6 +46,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Start the consumer, and hear of it when it leaves its group for good."""
         await super().on_start()
         pace_metadata(self._consumer._client)
+        self.consumer.fence.watch(self._consumer._coordinator)
         watch_coordination(self._consumer._coordinator, self._consumer_died)
 
     def _consumer_died(self, failure: BaseException) -> None:
@@ -116,6 +118,13 @@ class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.kafka: KafkaLog = self.transport.log
+        app = self.app
+        self.fence = Fence(
+            app.conf.broker_session_timeout,
+            lambda topic: topic in app.tables.changelog_topics,
+            lambda: app.consumer_generation_id,
+        )
+        self.kafka.guard(self.fence)
         self._asked: Counter[TP] = Counter()
 
     def _new_consumer_thread(self) -> ConsumerThread:
