@@ -45,7 +45,8 @@ class RedisLink:
         """Keep where Redis is; nothing is opened before the first call.
 
         Args:
-            url: ``redis://[user:password@]host:port/database``, or ``rediss://``.
+            url: ``redis://[user:password@]host:port/database``, or ``rediss://``; options of redis-py in its
+                query, as ``?socket_timeout=1``, come before what is set here.
             failed: told what could not be done, each time.
             timeout_seconds: for connecting and for each answer.
             clock: monotonic.
