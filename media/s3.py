@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, cast
 
 from media.delivery import content_type
 from media.s3_bucket import create_bucket
 from media.s3_errors import error_code, failures
-from media.stores import RESTORED_DAYS, ObjectInfo, check_key
+from media.stores import RESTORED_DAYS, ObjectInfo, check_key, run_blocking
 from tables.errors import ContentNotFound
 
 READ_BYTES = 256 * 1024
@@ -145,8 +145,12 @@ class S3Store:
 
     async def fetch(self, key: str, path: Path) -> None:
         """Copy an object to a local file."""
-        with failures():
-            await self.client.download_file(self.bucket, self.name(key), str(path))
+        body = self.read(key)
+        first = await anext(body, b"")  # what there is to refuse is refused before there is a file
+        with await run_blocking(cast("Callable[..., BinaryIO]", path.open), "wb") as out:
+            await run_blocking(out.write, first)
+            async for chunk in body:
+                await run_blocking(out.write, chunk)
 
     def local_path(self, key: str) -> Path | None:
         """Return None: objects are not on this machine."""

@@ -4,18 +4,21 @@ A bucket that exists is left as its operator made it. A server that lacks one of
 log and goes on: it is the operator's own, behind the operator's own network.
 """
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from media.layout import UPLOADS, VIDEOS
 from media.s3_errors import error_code, failures
+from tables.errors import ContentNotFound
 
 ARCHIVE_TIER = "GLACIER_IR"
 """Glacier's instant tier: age alone never makes a video unplayable. Those that nobody watches go further."""
 STALE_DAYS = 7
 """Unfinished uploads end long before; this is for what no sweep finds."""
-_PRESENT = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
+# Another worker of ours was faster.
+_PRESENT = frozenset({"BucketAlreadyOwnedByYou", "OperationAborted"})
 _LACKING = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented"})
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,10 @@ async def create_bucket(
     place = {}
     if (region := client.meta.region_name) not in (None, "us-east-1", "aws-global"):
         place = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    # Asked first: in us-east-1, creating one's own bucket again is no error.
+    with contextlib.suppress(ContentNotFound), failures():
+        await client.head_bucket(Bucket=bucket)
+        return
     with failures():
         try:
             await client.create_bucket(Bucket=bucket, **place)

@@ -3,11 +3,11 @@
 import os
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from media.parts import PartStore, parts_for
 from media.s3 import S3Store
@@ -34,54 +34,57 @@ def _service(name: str, what: str) -> str:
     return value
 
 
-@pytest.fixture
-def s3_url(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the address of the S3 server, with its keys in the usual AWS variables."""
+async def _opened(url: str, access_key: str, secret_key: str) -> AsyncIterator[S3Store]:
+    """Open a store on a new bucket, which is emptied and removed at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", access_key)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", secret_key)
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        async with S3Store(f"t{uuid.uuid4().hex}", endpoint_url=url) as store:
+            await store.create_bucket(archive_days=30, origins=["https://web.example"])
+            yield store
+            async for info in store.list(""):
+                await store.delete(info.key)
+            await store.client.delete_bucket(Bucket=store.bucket)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def gateway() -> AsyncIterator[S3Store]:
+    """Return a store on the real S3 server; opening its client is what takes long."""
     url = _service("FREEWILL_TEST_S3_URL", "S3 server")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", _service("FREEWILL_TEST_S3_ACCESS_KEY", "S3 access key"))
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _service("FREEWILL_TEST_S3_SECRET_KEY", "S3 secret key"))
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    return url
+    keys = [_service(f"FREEWILL_TEST_S3_{name}_KEY", "S3 server") for name in ("ACCESS", "SECRET")]
+    async for store in _opened(url, *keys):
+        yield store
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def moto() -> AsyncIterator[S3Store]:
+    """Return a store on moto's server, which knows lifecycles and archives."""
+    async for store in _opened(_service("FREEWILL_TEST_MOTO_URL", "moto server"), "any", "any"):
+        yield store
+
+
+def within(store: S3Store) -> S3Store:
+    """Return a store of a test's own: another folder of the bucket, over the same client."""
+    own = S3Store(store.bucket, prefix=f"t{uuid.uuid4().hex}")
+    own.client = own.signer = store.client
+    return own
 
 
 @pytest.fixture
-def moto_url(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the address of moto's server, which knows lifecycles and archives; it takes any keys."""
-    url = _service("FREEWILL_TEST_MOTO_URL", "moto server")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    return url
-
-
-@asynccontextmanager
-async def open_bucket(url: str) -> AsyncIterator[S3Store]:
-    """Open a store on a new bucket, emptied and removed at the end."""
-    async with S3Store(f"t{uuid.uuid4().hex}", endpoint_url=url, prefix="pre") as store:
-        await store.create_bucket(origins=["https://web.example"])
-        yield store
-        async for info in store.list(""):
-            await store.delete(info.key)
-        await store.client.delete_bucket(Bucket=store.bucket)
-
-
-@pytest.fixture
-async def bucket(s3_url: str) -> AsyncIterator[S3Store]:
-    """Return a store on a bucket of its own."""
-    async with open_bucket(s3_url) as store:
-        yield store
+def bucket(gateway: S3Store) -> S3Store:
+    """Return an empty store on the real S3 server."""
+    return within(gateway)
 
 
 @pytest.fixture(params=["file", "s3"])
-async def side(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Side]:
+def side(request: pytest.FixtureRequest, tmp_path: Path) -> Side:
     """Return each object store with its part store."""
     uploads = tmp_path / "uploads"
-    if request.param == "file":
-        objects: ObjectStore = FileStore(tmp_path / "objects")
-        yield Side(objects, parts_for(objects, uploads), uploads)
-        return
-    async with open_bucket(request.getfixturevalue("s3_url")) as store:
-        yield Side(store, parts_for(store, uploads), uploads)
+    objects: ObjectStore = FileStore(tmp_path / "objects")
+    if request.param == "s3":
+        objects = request.getfixturevalue("bucket")
+    return Side(objects, parts_for(objects, uploads), uploads)
 
 
 @pytest.fixture

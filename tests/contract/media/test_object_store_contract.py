@@ -7,6 +7,8 @@ import pytest
 from media.stores import FileStore, ObjectStore
 from tables.errors import ContentNotFound, StorageFailure
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 KEY = "videos/1/hls/master.m3u8"
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from media.parts import Incoming, PartInfo, PartStore
 from tables.errors import (
@@ -17,6 +18,8 @@ from tables.errors import (
     InvalidStateTransition,
 )
 from tests.contract.media.conftest import Side
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 KEY = "videos/1/source.mp4"
 TYPE = "video/mp4"
@@ -41,7 +44,7 @@ def parts(side: Side) -> PartStore:
     return side.parts
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def upload(parts: PartStore) -> Incoming:
     return await parts.begin("s-1", KEY, content_type=TYPE)
 
