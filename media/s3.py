@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 from media.delivery import content_type
+from media.layout import UPLOADS
 from media.s3_bucket import create_bucket
 from media.s3_errors import error_code, failures
-from media.stores import RESTORED_DAYS, ObjectInfo, check_key, run_blocking
-from tables.errors import ContentNotFound
+from media.stores import RESTORED_DAYS, STALE_SECONDS, ObjectInfo, check_key, run_blocking
+from tables.errors import ContentNotFound, InvalidStateTransition
 
 READ_BYTES = 256 * 1024
 CONNECT_SECONDS = 5.0
@@ -216,6 +218,36 @@ class S3Store:
                 await self.client.restore_object(
                     Bucket=self.bucket, Key=self.name(key), RestoreRequest={"Days": days}
                 )
+
+    async def tidy(self, older_seconds: float = STALE_SECONDS) -> int:
+        """Abort multipart uploads of large files; those of unfinished uploads are not this method's."""
+        latest, count = time.time() - older_seconds, 0
+        async for key, upload_id, begun_at in self.multiparts(""):
+            if begun_at <= latest and not key.startswith(UPLOADS):
+                await self.abort_multipart(key, upload_id)
+                count += 1
+        return count
+
+    async def multiparts(self, prefix: str) -> AsyncIterator[tuple[str, str, float]]:
+        """Yield key, id and beginning of the multipart uploads below a prefix."""
+        with failures():
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            async for page in pages:
+                for each in page.get("Uploads", ()):
+                    yield (
+                        each["Key"].removeprefix(self.prefix),
+                        each["UploadId"],
+                        each["Initiated"].timestamp(),
+                    )
+
+    async def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Abort a multipart upload; no error when somebody else was faster."""
+        with contextlib.suppress(InvalidStateTransition), failures():
+            await self.client.abort_multipart_upload(
+                Bucket=self.bucket, Key=self.name(key), UploadId=upload_id
+            )
 
     def name(self, key: str) -> str:
         """Return an object's name in the bucket."""

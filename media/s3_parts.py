@@ -54,7 +54,7 @@ class S3Parts:
         """Open the multipart upload, or find the one that was opened before."""
         session = check_session(session_id)
         check_key(key)
-        async for name, upload_id, begun_at in self._multiparts(upload_prefix(session)):
+        async for name, upload_id, begun_at in self._store.multiparts(upload_prefix(session)):
             if name == _whole(session):
                 return Incoming(session, key, upload_id, content_type, begun_at)
         opened = await self._open(_whole(session), content_type)
@@ -150,20 +150,14 @@ class S3Parts:
     async def abort(self, upload: Incoming) -> None:
         """Abort every multipart upload of the session and delete its objects."""
         prefix = upload_prefix(check_session(upload.session_id))
-        async for name, upload_id, _ in self._multiparts(prefix):
-            try:
-                with failures():
-                    await self._store.client.abort_multipart_upload(
-                        Bucket=self._store.bucket, Key=self._store.name(name), UploadId=upload_id
-                    )
-            except InvalidStateTransition:
-                pass  # somebody else was faster
+        async for name, upload_id, _ in self._store.multiparts(prefix):
+            await self._store.abort_multipart(name, upload_id)
         await self._store.delete_prefix(prefix)
 
     async def unfinished(self) -> AsyncIterator[Incoming]:
         """Yield the sessions that have a multipart upload or objects; S3 does not tell their keys."""
         found: dict[str, Incoming] = {}
-        async for name, upload_id, begun_at in self._multiparts(UPLOADS):
+        async for name, upload_id, begun_at in self._store.multiparts(UPLOADS):
             session = _session(name)
             if name == _whole(session) or session not in found:
                 found[session] = Incoming(session, "", upload_id, "", begun_at)
@@ -199,17 +193,6 @@ class S3Parts:
         except InvalidStateTransition:
             await self._store.delete_prefix(upload_prefix(upload.session_id))
             raise
-
-    async def _multiparts(self, prefix: str) -> AsyncIterator[tuple[str, str, float]]:
-        """Yield key, id and beginning of the multipart uploads below a prefix."""
-        with failures():
-            pages = self._store.client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._store.bucket, Prefix=self._store.prefix + prefix
-            )
-            async for page in pages:
-                for each in page.get("Uploads", ()):
-                    key = each["Key"].removeprefix(self._store.prefix)
-                    yield key, each["UploadId"], each["Initiated"].timestamp()
 
     async def _direct(self, upload: Incoming) -> list[PartInfo]:
         found = []

@@ -22,6 +22,8 @@ T = TypeVar("T")
 READ_BYTES = 256 * 1024
 COPY_BYTES = 1024 * 1024
 RESTORED_DAYS = 7
+STALE_SECONDS = 24 * 3600.0
+"""Nothing is written for so long."""
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _KEY_LENGTH = 512
 
@@ -89,6 +91,9 @@ class ObjectStore(Protocol):
 
         A cloud takes hours: ``stat`` tells when it is there. Errors as ``archive``.
         """
+
+    async def tidy(self, older_seconds: float = STALE_SECONDS) -> int:
+        """Remove what crashes left of objects that were being written, and return how many there were."""
 
 
 def check_key(key: str) -> str:
@@ -177,6 +182,10 @@ class FileStore:
             await run_blocking(self._move, key, self._archive, self._live)
         finally:
             self._restoring.discard(key)
+
+    async def tidy(self, older_seconds: float = STALE_SECONDS) -> int:
+        """Remove temporary files."""
+        return sum([await run_blocking(tree.tidy, older_seconds) for tree in (self._live, self._archive)])
 
     def place(self, key: str, path: Path, *, move: bool) -> None:
         """Store a file, as ``put_file``, on the calling thread."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,16 @@ class Tree:
             key = path.relative_to(self.root).as_posix()
             if key.startswith(prefix) and not key.startswith(TEMPORARY) and path.is_file():
                 yield key
+
+    def tidy(self, older_seconds: float) -> int:
+        """Remove what a crash left half-written, if it is old enough to be nobody's work."""
+        latest, count = time.time() - older_seconds, 0
+        for path in (self.root / TEMPORARY).glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime <= latest:
+                    path.unlink()
+                    count += 1
+        return count
 
     @contextlib.contextmanager
     def _incoming(self, key: str) -> Iterator[Path]:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from media.s3 import S3Store
 from media.stores import FileStore, ObjectStore
 from tables.errors import ContentNotFound, StorageFailure
+from tests.contract.media.conftest import Side
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -120,3 +122,19 @@ async def test_failed_disk_is_a_storage_failure(tmp_path: Path) -> None:
     blocked.write_bytes(b"")
     with pytest.raises(StorageFailure):
         await FileStore(blocked).put_bytes(KEY, b"x", content_type="text/plain")
+
+
+async def test_half_written_objects_go_when_they_are_old(side: Side, tmp_path: Path) -> None:
+    """A41: what a crash left behind inside the store itself; an unfinished upload is not touched."""
+    await side.objects.put_bytes(KEY, b"x", content_type="text/plain")
+    upload = await side.parts.begin("s-1", "videos/1/source.mp4", content_type="video/mp4")
+    if isinstance(side.objects, S3Store):
+        name = side.objects.name("videos/2/source.mp4")
+        await side.objects.client.create_multipart_upload(Bucket=side.objects.bucket, Key=name)
+    else:
+        (tmp_path / "objects" / ".incoming" / "left").write_bytes(b"x")
+    assert await side.objects.tidy() == 0
+    assert await side.objects.tidy(older_seconds=-5.0) == 1
+    assert await side.objects.tidy(older_seconds=-5.0) == 0
+    assert [each.session_id async for each in side.parts.unfinished()] == [upload.session_id]
+    assert [info.key async for info in side.objects.list("")] == [KEY]
