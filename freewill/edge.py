@@ -1,6 +1,5 @@
 """Wires the front: what handlers are given."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,8 +7,6 @@ from typing import TYPE_CHECKING
 import web
 from freewill.fediverse import build_federation
 from freewill.paths import uploads_path
-from media.policies import UploadPolicy
-from media.probe import SourceInfo, probe_file
 from media.urls import MediaSigner
 from social.views import Principal
 from streams.intake import WatchedVideo
@@ -20,7 +17,7 @@ from web import hops
 from web.api.fediverse_answers import FEDERATION
 from web.app import create_app
 from web.bus import RANKINGS, RELATIONS
-from web.keys import Deps, Probe, WebSettings, all_here
+from web.keys import Deps, WebSettings, all_here
 from web.service import WebService
 from web.table import TABLE
 
@@ -53,7 +50,7 @@ def build_front(node: "Node") -> WebService:
         signer=MediaSigner(
             node.keyring.media, KEY_PAIR_ID, settings.public_url, lifetime_seconds=settings.media_url_seconds
         ),
-        probe=_bounded(probe_file, settings.media_probes),
+        uploads=node.uploads,
         feeds=node.feeds,
         trending=node.streams.trending,
         videos_of=node.catalogue.videos_of,
@@ -83,17 +80,6 @@ def _forget_together(node: "Node") -> None:
     remembered.changed = lambda user_id: bus.send(RELATIONS, user_id.encode())
     bus.listen(RELATIONS, lambda user_id: remembered.drop(user_id.decode()))
     bus.listen(RANKINGS, lambda user_id: node.feeds.invalidate(user_id.decode()))
-
-
-def _bounded(probe: Probe, at_once: int) -> Probe:
-    """Let only so many probes run at once: each is a process, and uploads come in bursts."""
-    slots = asyncio.Semaphore(at_once)
-
-    async def bounded(path: Path, policy: UploadPolicy, *, filename: str = "") -> SourceInfo:
-        async with slots:
-            return await probe(path, policy, filename=filename)
-
-    return bounded
 
 
 def find_video(node: "Node") -> Callable[[str, str], Awaitable[WatchedVideo | None]]:

@@ -23,6 +23,7 @@ from freewill.paths import (
 )
 from freewill.settings import Settings
 from freewill.shared import Shared
+from freewill.uploads import build_uploads
 from freewill.worker import StreamWorker
 from media.pipeline import remove_leftovers
 from media.stores import FileStore, ObjectStore
@@ -83,6 +84,7 @@ class Node:
         self.interactions = Interactions(self.database, clock)
         self.graph = Graph(self.database, clock)
         self.hub = Hub(clock, self.shared.bus)
+        self.uploads = build_uploads(self)
         self.node_metrics = NodeMetrics(
             self.metrics.registry, alert_at=settings.dead_letters_alert, clock=clock
         )
@@ -153,6 +155,7 @@ class Node:
         await connect_when_reachable(self.log, self._prepare_log)
         if not self.settings.on_kafka:  # the only process: no upload is under way
             await self.videos.sweep_objects(everything=True)
+            await self.uploads.sweep(everything=True)
         self._waiting_for.remove("log")
         await self.worker.start()
         self._tasks = [
@@ -214,6 +217,7 @@ class Node:
     async def _sweep(self) -> None:
         """Remove what nobody owns any more: objects of lost uploads, event ids too old to come again."""
         await self.videos.sweep_objects()
+        await self.uploads.sweep()
         await self.interactions.forget_old_events()
 
     async def _maintain(self) -> None:

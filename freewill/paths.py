@@ -25,6 +25,13 @@ def uploads_path(settings: Settings) -> Path:
     return settings.data_dir / "tmp" / "uploads"
 
 
+def parts_path(settings: Settings) -> Path:
+    """Parts of unfinished uploads: on the store's file system, where completing is a rename."""
+    if settings.object_store.startswith("file:///"):
+        return objects_path(settings) / ".uploads"  # shared as the store is; its keys never begin with a dot
+    return settings.data_dir / "uploads"
+
+
 def work_path(settings: Settings) -> Path:
     """Work folders of encodes."""
     return settings.data_dir / "tmp" / "work"

@@ -66,6 +66,17 @@ class Settings(BaseSettings):
     media_preset: str = Field("veryfast", description="x264 preset.")
     media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")
     media_url_seconds: int = Field(6 * 3600, ge=60, description="Life of a signed media URL, seconds.")
+    uploads_session_seconds: float = Field(86_400.0, ge=60, description="Life of an upload session, seconds.")
+    uploads_url_seconds: float = Field(3_600.0, ge=1, description="Life of the URL of a part, seconds.")
+    uploads_daily: int = Field(100, ge=1, description="Uploads of one person in 24 hours.")
+    uploads_strict_transitions: bool = Field(
+        False, description="Refuse to cancel an upload before its first part, as document 001's table does."
+    )
+    uploads_fail_videos: bool = Field(False, description="Mark a video FAILED when its upload fails or ends.")
+    uploads_webhook_secret: SecretStr = Field(
+        SecretStr(""), description="Secret that signs the store's reports of uploads; empty: none is taken."
+    )
+    clamd_url: str = Field("", description="Malware scanner: tcp://HOST:PORT or unix:///PATH; empty: none.")
     embedding_timeout_seconds: float = Field(120.0, gt=0, description="Time an embedding may take.")
     feed_cache_seconds: float = Field(60.0, ge=0, description="Life of a cached ranking, seconds.")
     lake_seconds: int = Field(
@@ -154,10 +165,12 @@ def _dotted(name: str) -> str:
 
 
 def _masked(url: str) -> str:
-    """Hide the password of a URL.
+    """Hide the password of a URL, and all of a secret that is none.
 
-    >>> _masked("postgresql+asyncpg://me:hunter2@db/freewill")
-    'postgresql+asyncpg://me:***@db/freewill'
+    >>> _masked("postgresql+asyncpg://me:hunter2@db/freewill"), _masked("hunter2")
+    ('postgresql+asyncpg://me:***@db/freewill', '***')
     """
+    if url and "://" not in url:
+        return "***"
     password = urlsplit(url).password
     return url.replace(f":{password}@", ":***@") if password else url

@@ -8,6 +8,7 @@ import structlog
 
 from freewill.settings import Settings
 from social.throttle import Failures, MemoryFailures
+from social.uploads.live import FallbackLive, LiveState, MemoryLive
 from web.bus import Bus, LocalBus
 from web.idempotency import IdempotencyStore, Once
 from web.limits import Limiter, MemoryLimiter
@@ -20,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class Shared:
-    """Rate limits, failed sign-ins, kept answers, and the bus that carries what workers tell each other."""
+    """Rate limits, failed sign-ins, kept answers, parts on their way, and the bus between workers."""
 
     def __init__(
         self, settings: Settings, clock: Callable[[], float], failed: Callable[[str], None] = lambda use: None
@@ -30,6 +31,7 @@ class Shared:
         self.failures: Failures = MemoryFailures()
         self.once: Once = IdempotencyStore(clock)
         self.bus: Bus = LocalBus()
+        self.live: LiveState = MemoryLive()
         self._link: RedisLink | None = None
         self._redis_bus: RedisBus | None = None
         self._task: asyncio.Task[None] | None = None
@@ -37,9 +39,10 @@ class Shared:
             self._use_redis(url, clock, failed)
 
     def _use_redis(self, url: str, clock: Callable[[], float], failed: Callable[[str], None]) -> None:
+        from social.uploads.live_redis import RedisLive
         from web.fallback import FallbackFailures, FallbackLimiter, SharedIdempotency
         from web.redis_bus import RedisBus
-        from web.redis_link import RedisLink
+        from web.redis_link import FAILURES, RedisLink
         from web.redis_stores import RedisAnswers, RedisFailures, RedisLimiter
 
         self._link = link = RedisLink(url, failed)
@@ -47,6 +50,7 @@ class Shared:
         self.failures = FallbackFailures(RedisFailures(link), self.failures)
         self.once = SharedIdempotency(RedisAnswers(link), IdempotencyStore(clock), clock)
         self.bus = self._redis_bus = RedisBus(link)
+        self.live = FallbackLive(RedisLive(link.client), FAILURES, self.live)
 
     def start(self) -> None:
         """Begin to carry messages; Redis may come later."""

@@ -20,8 +20,6 @@ from web.routes import RateClass, Route
 
 if TYPE_CHECKING:
     # Only named here: the front runs with whatever it is given, and starts without loading them.
-    from media.policies import UploadPolicy
-    from media.probe import SourceInfo
     from media.stores import ObjectStore
     from media.urls import MediaSigner
     from ranking.feed import FeedEngine
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from social.comments import Comments
     from social.graph import Graph
     from social.interactions import Interactions
+    from social.uploads import UploadSessions
     from social.videos import VideoService
     from social.views import Principal
     from tables.analytics import AnalystTools
@@ -129,13 +128,6 @@ class FeedFeedback(Protocol):
         """Forget what the feed has learned about the viewer."""
 
 
-class Probe(Protocol):
-    """Looks into a stored file in a child process (A3, A5, A7)."""
-
-    async def __call__(self, path: Path, policy: UploadPolicy, *, filename: str = "") -> SourceInfo:
-        """Return what the source is, or raise the O3 error that refuses it."""
-
-
 class Owners(Protocol):
     """Says which worker holds a key of a stream table (F17)."""
 
@@ -170,7 +162,7 @@ class Deps:
     graph: Graph
     store: ObjectStore
     signer: MediaSigner
-    probe: Probe
+    uploads: UploadSessions
     feeds: FeedEngine
     trending: TrendingTags
     videos_of: Callable[[str], Sequence[Card]]

@@ -61,6 +61,8 @@ def errors_of(row: Route) -> list[type[errors.AppError]]:
         found.append(errors.RateLimitExceeded)
     if not row.before_ready:
         found.append(errors.ServiceUnavailable)
+    if row.method != "GET":
+        found.append(errors.StorageFull)
     found.append(errors.AppError)
     return list(dict.fromkeys(found))
 
@@ -97,6 +99,9 @@ def _operation(row: Route, references: Mapping[Any, str]) -> dict[str, Any]:
         if model is not None:
             schema = {"$ref": references[(model, "validation")]}
             operation["requestBody"] = {"required": True, "content": {media_type: {"schema": schema}}}
+    if row.body is not None:
+        raw = {"schema": {"type": "string", "format": "binary"}}
+        operation["requestBody"] = {"required": True, "content": {row.body: raw}}
     return operation
 
 

@@ -38,6 +38,7 @@ class RateClass(StrEnum):
     GENERAL = "general"
     AUTH = "auth"
     UPLOADS = "uploads"
+    UPLOAD_PARTS = "upload-parts"
     EVENTS = "events"
     POLLING = "polling"
     FEDERATION = "federation"
@@ -76,6 +77,7 @@ class Route:
         roles: when not empty, the caller's role has to be one of them (N11).
         request: model of the JSON body, None for no body.
         form: documentation model of a multipart body (the handler streams it itself).
+        body: content type of a raw body that the handler streams itself, such as a part's bytes.
         query: model of the query parameters.
         response: model of the JSON answer, None when there is none, or when it is not JSON.
         media_type: content type of a successful answer.
@@ -98,6 +100,7 @@ class Route:
     roles: frozenset[str] = frozenset()
     request: type[BaseModel] | None = None
     form: type[BaseModel] | None = None
+    body: str | None = None
     query: type[BaseModel] | None = None
     response: type[BaseModel] | None = None
     media_type: str = "application/json"

@@ -21,6 +21,7 @@ from web.api import (
     media,
     sockets,
     tables,
+    uploads,
     videos,
 )
 from web.forwarding import caller_key, row_key, video_key
@@ -82,7 +83,8 @@ ACCOUNTS = (
 
 _REFUSED_UPLOADS = (errors.InvalidFormat, errors.CorruptedFile, errors.DurationExceeded, errors.FileTooLarge,
                     errors.ContentTooLong, errors.InvalidVisibility, errors.UnsupportedMedia,
-                    errors.UserNotFound, errors.StorageFailure, errors.DatabaseFailure)  # fmt: skip
+                    errors.UserNotFound, errors.InfectedFile, errors.StorageFailure,
+                    errors.DatabaseFailure)  # fmt: skip
 _SEEN = (errors.ContentNotFound, errors.DatabaseFailure)
 _OWNED = (*_SEEN, errors.NotContentOwner)
 
@@ -265,6 +267,7 @@ TABLE: tuple[Route, ...] = (
     *SYSTEM,
     *ACCOUNTS,
     *VIDEOS,
+    *uploads.ROUTES,
     *GRAPH,
     *ENGAGEMENT,
     *INTERACTIONS,

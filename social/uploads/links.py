@@ -9,12 +9,18 @@ from tables.errors import SignatureRefused
 REPORT_SCHEME = "sha256="
 
 
-class PartLinks:
-    """Makes and checks URLs that take one part of one size until a moment, as an object store's do."""
+class UploadLinks:
+    """Makes and checks URLs that take one part of one size until a moment, as an object store's do.
 
-    def __init__(self, key: bytes, base_url: str, clock: Callable[[], float]) -> None:
-        """Take the secret, the public origin and the clock."""
+    It also knows who may report on uploads: whoever has the shared secret.
+    """
+
+    def __init__(
+        self, key: bytes, base_url: str, clock: Callable[[], float], report_secret: bytes = b""
+    ) -> None:
+        """Take the key of URLs, the public origin, the clock, and the secret of reports."""
         self._key = key
+        self._report_secret = report_secret
         self._base_url = base_url
         self._clock = clock
 
@@ -38,6 +44,13 @@ class PartLinks:
         if self._clock() >= expires_at:
             raise SignatureRefused("This link has expired.")
 
+    def is_report(self, body: bytes, signature: str | None) -> bool:
+        """Tell whether a report is signed with the secret; nobody's is when there is none (A42)."""
+        if not self._report_secret or signature is None:
+            return False
+        expected = sign_report(self._report_secret, body)
+        return hmac.compare_digest(expected.encode(), signature.encode())
+
     def _sign(self, session_id: str, number: int, size_bytes: int, expires_at: int) -> str:
         text = f"freewill-part\n{session_id}\n{number}\n{size_bytes}\n{expires_at}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
@@ -50,10 +63,3 @@ def sign_report(secret: bytes, body: bytes) -> str:
     'sha256=a777724d'
     """
     return REPORT_SCHEME + hmac.new(secret, body, hashlib.sha256).hexdigest()
-
-
-def report_is_signed(secret: bytes, body: bytes, signature: str | None) -> bool:
-    """Tell whether a report comes from somebody who knows the secret; nobody does when it is empty."""
-    if not secret or signature is None:
-        return False
-    return hmac.compare_digest(sign_report(secret, body).encode(), signature.encode())

@@ -113,6 +113,12 @@ def check_size(size_bytes: int | None, policy: UploadPolicy) -> None:
     policy.check_size(size_bytes)
 
 
+def check_declared(policy: UploadPolicy, size_bytes: int | None, mime: str | None) -> None:
+    """Check what is said of a source that comes later (A10, C16); errors as the checks of a session."""
+    check_size(size_bytes, policy)
+    declared_container(Wanted(provider="", policy=policy, size_bytes=size_bytes, mime=mime))
+
+
 def count_parts(wanted: Wanted) -> int | None:
     """Return how many parts an upload has: announced for chunks, ceil(size / part size) for parts (A31).
 

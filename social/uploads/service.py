@@ -48,6 +48,7 @@ class UploadSessions:
         """Take the tools; nothing starts."""
         self._tools = tools
         self._settings = tools.settings
+        self.links = tools.links
         self.cleaner = Cleaner(tools)
         self.completer = Completer(tools, self.cleaner)
         self._receiver = Receiver(tools, self.cleaner)

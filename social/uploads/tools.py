@@ -10,7 +10,7 @@ from media.policies import UploadPolicy
 from media.probe import SourceInfo
 from media.scanner import MalwareScanner, NoScanner
 from media.stores import ObjectStore
-from social.uploads.links import PartLinks
+from social.uploads.links import UploadLinks
 from social.uploads.live import LiveState, MemoryLive
 from social.videos import VideoService
 from tables.relational.engine import Database
@@ -50,7 +50,7 @@ class UploadTools:
     store: ObjectStore
     parts: PartStore
     probe: Probe
-    links: PartLinks
+    links: UploadLinks
     clock: Callable[[], float]
     folder: Path
     """Where files lie while they are examined; swept with what form uploads leave."""

@@ -76,13 +76,16 @@ async def upload_reel(request: web.Request) -> web.Response:
 
 async def reel_status(request: web.Request) -> web.Response:
     """Answer the state of a reel in 002's words (A23)."""
-    video = await deps(request).videos.get(video_id_of(request), caller(request))
+    services = deps(request)
+    video = await services.videos.get(video_id_of(request), caller(request))
+    waits = video.status.value in {"DRAFT", "UPLOADING"}
+    session = await services.uploads.latest(video.id) if waits else None
     rejected = video.moderation_status.value == "rejected"
     state = ReelState.model_validate(
         {
             "video_id": video.id,
             "status": "failed" if rejected else REEL_STATUS.get(video.status.value, "processing"),
-            "upload_progress": 100.0,
+            "upload_progress": (session.progress if session else 0.0) if waits else 100.0,
             "processing_progress": video.progress,
         }
     )

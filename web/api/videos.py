@@ -7,8 +7,8 @@ from aiohttp import hdrs, web
 
 from media.delivery import not_modified
 from media.policies import POLICIES, extension
-from media.sniff import Container
-from social.videos import StoredUpload, check_metadata
+from social.uploads import Arrived
+from social.videos import check_metadata
 from social.videos.metadata import MAX_DESCRIPTION_CHARS, MAX_TAGS, MAX_TITLE_CHARS
 from tables.errors import AppError, ContentNotFound, UserNotFound
 from web.http import caller, deps, no_content, principal, read_query, reply
@@ -63,6 +63,7 @@ async def take(request: web.Request) -> "Video":
     services = deps(request)
     outcome = "broken_off"
     try:
+        await services.uploads.check_quota(principal(request))
         async with receive(request, services.settings.upload_dir) as form:
             video = await _store(request, form)
             outcome = "accepted"
@@ -81,19 +82,8 @@ async def _store(request: web.Request, form: Form) -> "Video":
     metadata = check_metadata(
         form.one("title"), form.one("description"), form.tags(), form.one("visibility") or "PUBLIC"
     )
-    source = await services.probe(form.path, policy, filename=form.filename)
-    stored = StoredUpload(
-        path=form.path,
-        size_bytes=form.size_bytes,
-        mime=source.mime,
-        extension=extension(Container(source.container)),
-        policy=policy.name,
-        sha256=form.sha256,
-        duration_seconds=source.duration_seconds,
-        width=source.width,
-        height=source.height,
-    )
-    return await services.videos.create_from_upload(principal(request), stored, metadata)
+    arrived = Arrived(form.path, form.sha256, policy, form.filename)
+    return await services.uploads.take(principal(request), arrived, metadata)
 
 
 async def get_video(request: web.Request) -> web.Response:

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from media import layout
 from media.layout import AssetType
+from media.parts import parts_for
 from media.policies import UploadPolicy
 from media.probe import SourceInfo
 from media.stores import FileStore
@@ -32,6 +33,7 @@ from social.keys import KeyMaker, MasterKey
 from social.passwords import Passwords
 from social.throttle import LoginThrottle
 from social.tokens import AccessTokens
+from social.uploads import UploadLinks, UploadSessions, UploadSettings, UploadTools
 from social.videos import VideoService
 from social.views import Principal
 from streams.intake import EngagementIntake, WatchedVideo
@@ -54,6 +56,7 @@ from web.metrics import Metrics
 from web.service import FrontRunner
 
 BASE_URL = "http://front.test"
+REPORT_SECRET = b"shared with the store"
 
 
 class Clock:
@@ -389,7 +392,19 @@ def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, A
         "graph": Graph(database, clock),
         "store": store,
         "signer": MediaSigner(signing_key(), "K1", BASE_URL, clock=clock),
-        "probe": fake_probe,
+        "uploads": UploadSessions(
+            UploadTools(
+                database=database,
+                videos=videos,
+                store=store,
+                parts=parts_for(store, folder / "parts"),
+                probe=fake_probe,
+                links=UploadLinks(b"u" * 32, BASE_URL, clock, report_secret=REPORT_SECRET),
+                clock=clock,
+                folder=folder / "uploads",
+                settings=UploadSettings(daily=None),
+            )
+        ),
         "feeds": FeedEngine(catalogue, lambda user_id: None),
         "trending": TrendingTags(catalogue.public_videos),
         "videos_of": catalogue.videos_of,
