@@ -391,6 +391,13 @@ class ServiceUnavailable(Failure):
     message = "The server is not ready. Try again shortly."
 
 
+class StorageFull(ServiceUnavailable):
+    """A disk of the server is full: nothing of the request was kept; send it again later (O38)."""
+
+    code = "INSUFFICIENT_STORAGE"
+    message = "The server has no space left for this. Try again later."
+
+
 def tree(root: type[AppError] = AppError) -> Iterator[type[AppError]]:
     """Yield the root and every class below it, parents first."""
     yield root

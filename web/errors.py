@@ -1,5 +1,7 @@
 """Every failure as one JSON shape: ``{error: {code, message, details}, request_id, timestamp}`` (O1)."""
 
+import errno
+import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +29,7 @@ BY_STATUS: Mapping[int, type[errors.AppError]] = {
 }
 # A wrong value is shown to its sender, but not at any length, and never from these fields (P33).
 SHOWN_VALUE_CHARACTERS = 100
+FULL_RETRY_SECONDS = 30.0
 SECRET_FIELDS = frozenset({"password", "access_token", "refresh_token", "token"})
 
 
@@ -72,6 +75,28 @@ def from_http(raised: web.HTTPException) -> errors.AppError:
     if kind is None:
         kind = errors.BadRequest if raised.status < 500 else errors.AppError
     return kind()
+
+
+def root_of(error: BaseException) -> errors.AppError:
+    """Return the failure to answer: a full disk says so, whichever store it stopped (O9, O38).
+
+    >>> root_of(OSError(errno.ENOSPC, "No space left on device")).code
+    'INSUFFICIENT_STORAGE'
+    """
+    if _is_full(error):
+        return errors.StorageFull(retry_after_seconds=FULL_RETRY_SECONDS)
+    return error if isinstance(error, errors.AppError) else errors.AppError()
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Tell whether an error or one of its causes is that a disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 def from_validation(raised: ValidationError) -> errors.ValidationFailed:

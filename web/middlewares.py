@@ -137,7 +137,7 @@ async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except app_errors.AppError as error:
-        return _answer(request, error)
+        return _answer(request, errors.root_of(error))
     except web.HTTPException as raised:
         if raised.status < 400:
             raise
@@ -147,9 +147,9 @@ async def shape_errors(request: web.Request, handler: Handler) -> web.StreamResp
         return response
     except (asyncio.CancelledError, ConnectionResetError):
         raise
-    except Exception:
+    except Exception as error:
         log.exception("unexpected failure", request_id=request[REQUEST_ID], path=loggable_path(request.path))
-        return _answer(request, app_errors.AppError())
+        return _answer(request, errors.root_of(error))
 
 
 def _answer(request: web.Request, error: app_errors.AppError) -> web.Response:

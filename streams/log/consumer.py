@@ -13,6 +13,7 @@ from typing import Any, Final
 from faust.transport.consumer import Consumer as BaseConsumer
 from faust.types import TP, ConsumerMessage
 
+from streams.log.errors import LogWriteFailed
 from streams.log.hardening import HardenedConsumer
 from streams.log.records import Chunk, TopicPartition
 from streams.log.recovery import check_stores
@@ -21,6 +22,8 @@ from streams.log.topics import policy_of
 
 #: Records of one partition in one fetch, so also the most that a slice holds: a few ms of decoding.
 FETCH_RECORDS: Final = 4096
+#: Pause before positions that the disk refused are committed again.
+COMMIT_RETRY_SECONDS: Final = 1.0
 
 
 class _Cluster:
@@ -216,8 +219,17 @@ class LogConsumer(BaseConsumer):  # type: ignore[misc]
         return self._positions.get(tp, 0)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        await self.embedded.commit_offsets(self.app.conf.id, offsets)
-        return True
+        """Commit positions; while the disk is full, try again until there is space or the worker stops."""
+        while True:
+            try:
+                await self.embedded.commit_offsets(self.app.conf.id, offsets)
+            except LogWriteFailed as failure:
+                if self.app.should_stop:
+                    return False  # what they stand for is delivered again, and skipped
+                self.log.warning("positions wait for the disk: %s", failure)
+                await asyncio.sleep(COMMIT_RETRY_SECONDS)
+            else:
+                return True
 
     def highwater(self, tp: TP) -> int:
         """Return the offset that the next record will get."""
