@@ -28,8 +28,12 @@ class Action(StrEnum):
     NOT_INTERESTED = "not_interested"
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The base of all records."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The base of all records.
+
+    Records and the rows of hot tables are trees, in which nothing refers back: the garbage collector need
+    not walk through millions of them (``gc=False``), which would stop the loop for as long.
+    """
 
 
 class VideoUploaded(Record, frozen=True, kw_only=True):
@@ -152,7 +156,7 @@ class EngagementDelta(Record, frozen=True, kw_only=True):
     more: tuple["EngagementDelta", ...] = ()
 
 
-class DayCounts(msgspec.Struct, frozen=True, array_like=True):
+class DayCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What happened in one day; changes may be negative (an unlike), sums shown are not."""
 
     events: int = 0
@@ -179,7 +183,7 @@ class TotalsDelta(Record, frozen=True, kw_only=True):
     days: dict[int, DayCounts]
 
 
-class TagChange(msgspec.Struct, frozen=True, array_like=True):
+class TagChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one source record, at ``offset``, changed of a tag in one hour: decayed weight, and actions."""
 
     offset: int
@@ -200,7 +204,7 @@ class TagDelta(Record, frozen=True, kw_only=True):
     changes: tuple[TagChange, ...]
 
 
-class Shown(msgspec.Struct, frozen=True, array_like=True):
+class Shown(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How often one page, at ``offset``, showed something on a day since the epoch (UTC)."""
 
     offset: int

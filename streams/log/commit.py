@@ -17,7 +17,7 @@ from streams.log.tables import StructTable
 NO_HEADERS: Final[Headers] = ()
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """One record to publish. ``partition`` None means: by key, with the producer's partitioner."""
 
     topic: str

@@ -51,7 +51,7 @@ WEIGHTS = {"views": 1.0, "completes": 1.0, "likes": 2.0, "saves": 2.0, "comments
 """What one of each adds to the decayed counter."""
 
 
-class Counters(msgspec.Struct, array_like=True):
+class Counters(msgspec.Struct, array_like=True, gc=False):
     """Sums of one origin, local or federated."""
 
     views: int = 0
@@ -66,7 +66,7 @@ class Counters(msgspec.Struct, array_like=True):
     switches: int = 0
 
 
-class VideoEngagement(msgspec.Struct):
+class VideoEngagement(msgspec.Struct, gc=False):
     """Table ``video_engagement``: one video's counters (F4, F5, F9).
 
     ``applied`` holds, per source partition of stage one, the newest origin offset that was added.

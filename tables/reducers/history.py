@@ -54,7 +54,7 @@ class Watched(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _NOTHING = Watched()
 
 
-class WatchHistory(msgspec.Struct, array_like=True):
+class WatchHistory(msgspec.Struct, array_like=True, gc=False):
     """Table ``watch_history``: one user's videos, and the source offset applied last (F7)."""
 
     videos: dict[str, Watched] = {}

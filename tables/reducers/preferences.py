@@ -74,7 +74,7 @@ class Positive(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seq: int = -1
 
 
-class UserPreference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UserPreference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The value of ``user_preference``. Vectors are float32[512] as bytes; times are epoch seconds.
 
     ``applied`` and ``applied_facts`` are the last offsets applied from ``events.engagement`` and

@@ -26,7 +26,7 @@ _SPARE: Final = 20  # a row is cut when it is this much over, so that not every 
 _MOVE_AFTER_HALVES: Final = 40.0  # keeps the stored numbers far from overflow
 
 
-class CoOccurrence(msgspec.Struct, array_like=True):
+class CoOccurrence(msgspec.Struct, array_like=True, gc=False):
     """Table ``co_occurrence``: one video's neighbours and how often people found it good.
 
     ``neighbours`` and ``positives`` are decayed sums as of ``since`` (epoch seconds, the landmark).

@@ -23,7 +23,7 @@ _counted = attrgetter(*COUNTED)
 _values = msgspec.structs.astuple
 
 
-class Totals(msgspec.Struct, array_like=True):
+class Totals(msgspec.Struct, array_like=True, gc=False):
     """Tables ``creator_totals`` and ``user_day``: sums by day since the epoch (UTC), and what was applied.
 
     ``applied_facts`` is the last offset applied of the user's own partition of ``events.user``, ``noted`` are

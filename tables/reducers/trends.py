@@ -29,7 +29,7 @@ WINDOW_HOURS: Final = 24
 TagsOf = Callable[[str], Sequence[str]]
 
 
-class TagTrend(msgspec.Struct, array_like=True):
+class TagTrend(msgspec.Struct, array_like=True, gc=False):
     """Table ``tag_trends``: one tag's decayed engagement and its hours.
 
     ``decayed`` is the weighted count that halves every six hours, as of ``decayed_at``, which is the time of
@@ -46,7 +46,7 @@ class TagTrend(msgspec.Struct, array_like=True):
         return TagTrend(self.decayed, self.decayed_at, dict(self.hourly), dict(self.applied))
 
 
-class ImpressionDays(msgspec.Struct, array_like=True):
+class ImpressionDays(msgspec.Struct, array_like=True, gc=False):
     """Table ``impression_days``: how often feeds showed a video, or all videos of a creator.
 
     ``total`` is of all times, ``daily`` by day since the epoch (UTC), newest 90.
