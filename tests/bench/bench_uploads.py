@@ -164,7 +164,7 @@ def compare(folder: Path, runs: int, megabytes: int) -> bool:
     for way, cost in medians.items():
         ratio, durable = medians["bare"].wall / cost.wall, medians["bare durable"].wall / cost.wall
         print(
-            f"  {way:13} {megabytes / cost.wall:5.0f} MB/s, {ratio:.2f} of bare, {durable:.2f} of bare durable; "
+            f"  {way:13} {megabytes / cost.wall:5.0f} MB/s, {ratio:.2f} of bare, {durable:.2f} of durable; "
             f"{1000 * cost.cpu / megabytes:.2f} ms CPU a MB, {medians['bare'].cpu / cost.cpu:.2f} of bare"
         )
         passed &= way.startswith("bare") or ratio >= TARGET_RATIO
@@ -189,8 +189,8 @@ def memory(folder: Path, megabytes: int) -> bool:
             cost = measured(process, port, block, megabytes)
             highest, after = peak(process), process.memory_info().rss
             print(
-                f"{way:7} {megabytes} MB in one body ({cost.wall:.1f} s, {cost.cpu:.1f} s CPU): resident "
-                f"{before / MEGABYTE:.0f} MB before, {highest / MEGABYTE:.0f} peak, {after / MEGABYTE:.0f} after"
+                f"{way:7} {megabytes} MB in one body, {cost.wall:.1f} s, {cost.cpu:.1f} s CPU: resident "
+                f"{before / MEGABYTE:.0f} MB, at most {highest / MEGABYTE:.0f}, {after / MEGABYTE:.0f} after"
             )
             passed &= highest - before < TARGET_GROWTH
     print(f"  target: less than {TARGET_GROWTH // MEGABYTE} MB more: {'met' if passed else 'MISSED'}")
