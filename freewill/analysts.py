@@ -17,7 +17,7 @@ from streams.lake.service import Lake, LakeSettings, json_line
 from streams.letters import LetterDesk
 from tables.analytics import AnalystTools
 from tables.definitions import TABLES
-from tables.errors import AppError
+from tables.errors import AppError, NotAcceptable
 
 if TYPE_CHECKING:
     from freewill.node import Node
@@ -31,6 +31,7 @@ def lake_settings(settings: Settings) -> LakeSettings:
     return LakeSettings(
         lake=lake_path(settings),
         log=log_path(settings),
+        broker=settings.broker,
         key=open_keyring(settings.secrets_path).lake,
         changelogs={table.name: changelog(table.name) for table in TABLES},
         retention_days=settings.lake_retention_days,
@@ -53,7 +54,11 @@ class Analysts:
         self._lake = open_lake(node.settings, node.clock)
         self._lake.position = self._position
         self._changes = TableChanges(
-            node.streams.tables, node.log, settle=node.streams.writer.settle, clock=node.clock
+            node.streams.tables,
+            node.log,
+            settle=node.streams.writer.settle,
+            whole=node.owners is None,
+            clock=node.clock,
         )
         self.tools = AnalystTools(
             changes=self._changes,
@@ -66,9 +71,7 @@ class Analysts:
 
     def start(self) -> list[asyncio.Task[None]]:
         """Begin writing the lake on its schedule; nothing is done while the log has nothing new."""
-        settings = self._node.settings
-        # its writer is a process of its own that reads the embedded log's file
-        seconds = settings.lake_seconds if settings.broker.startswith("embedded") else 0
+        seconds = self._node.settings.lake_seconds
         return [asyncio.create_task(self._write_lake(seconds), name="lake")] if seconds else []
 
     def stop(self) -> None:
@@ -92,14 +95,18 @@ class Analysts:
         return [known.highwater(name, p) for name in names for p in range(known.partitions(name) or 0)]
 
     async def _arrow(self, name: str, limit: int | None, after: str | None) -> bytes:
+        streams = self._node.streams
+        if self._node.owners is not None and streams.read[name] is streams.tables[name]:
+            raise NotAcceptable("Several workers hold this table: ask for CSV or JSON lines.")
         return await self._lake.table_arrow(name, self._stored(name, limit, after))
 
     async def _stored(self, name: str, limit: int | None, after: str | None) -> AsyncIterator[bytes]:
-        table: Any = self._node.streams.tables[name]
+        table: Any = self._node.streams.read[name]
+        codec = self._node.streams.tables[name].codec
         keys = sorted(key for key, _ in list(table.scan()) if after is None or key > after)
         for number, key in enumerate(keys if limit is None else keys[:limit]):
             value = table.lookup(key)
             if value is not None:
-                yield json_line(key, table.codec.dumps(value))
+                yield json_line(key, codec.dumps(value))
             if number % YIELD_ROWS == 0:
                 await asyncio.sleep(0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import web
 from freewill.fediverse import build_federation
+from freewill.neighbours import table_reader
 from freewill.paths import uploads_path
 from media.urls import MediaSigner
 from social.views import Principal
@@ -30,6 +31,7 @@ KEY_PAIR_ID = "media1"
 def build_front(node: "Node") -> WebService:
     """Return the listening service of a node; it is not started."""
     settings = node.settings
+    reader = table_reader(node)
     deps = Deps(
         settings=WebSettings(
             base_url=settings.public_url,
@@ -58,7 +60,7 @@ def build_front(node: "Node") -> WebService:
         intake=node.intake,
         feedback=node.feedback,
         impressions=node.impressions.note,
-        tables=node.reader,
+        tables=reader,
         analysts=node.analysts.tools,
         hub=node.hub,
         metrics=node.metrics,
@@ -68,7 +70,8 @@ def build_front(node: "Node") -> WebService:
         owners=node.owners or all_here,
     )
     serves = settings.roles & SERVING
-    app = create_app(deps, None if serves else [row for row in TABLE if row.before_ready])
+    app = create_app(deps, [row for row in TABLE if serves or row.before_ready] + list(reader.routes()))
+    app.cleanup_ctx.append(reader.connected)
     _forget_together(node)
     app[FEDERATION] = build_federation(node)
     return WebService(app, settings.host, settings.port)

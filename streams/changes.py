@@ -44,16 +44,19 @@ class TableChanges:
         log: ReadableLog,
         *,
         settle: Callable[[], Awaitable[object]],
+        whole: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Args: tables by name, their log, and ``settle``.
+        """Args: tables by name, their log, ``settle``, and whether the tables are whole in this process.
 
         ``settle()`` returns when every append that the log already counts is visible in the tables: a row
-        read before it may be older than the position that was read.
+        read before it may be older than the position that was read. Where other workers hold a part, a reader
+        that comes without a position gets the changelog from its start, which says the same.
         """
         self._tables = tables
         self._log = log
         self._settle = settle
+        self._whole = whole
         self._clock = clock
         self._followers: set[asyncio.Event] = set()
         self._closed = False
@@ -94,12 +97,12 @@ class TableChanges:
         self._followers.add(wake)
         try:
             at = self._ends(topic)
-            if since is None:
+            if since is None and self._whole:
                 await self._settle()
                 async for row in self._rows(table, at):
                     yield row
             else:
-                at = dict.fromkeys(at, 0) | dict(since)
+                at = dict.fromkeys(at, 0) | dict(since or {})
             while not self._closed:
                 wake.clear()
                 async for change in self._changes(table, topic, at):

@@ -44,10 +44,15 @@ class Ownership:
             Missing: there is no such table (NOT_FOUND).
             ServiceUnavailable: partitions are moving (SERVICE_UNAVAILABLE); try again in a second.
         """
+        topic = self._topic(table)
+        return self._holder((topic, self._log.partition_for(topic, key.encode())))
+
+    def _topic(self, table: str) -> str:
         if table not in self._topics:
             raise Missing(f"There is no table {table[:100]!r}.", details={"field": "name"})
-        topic = self._topics[table]
-        place = (topic, self._log.partition_for(topic, key.encode()))
+        return self._topics[table]
+
+    def _holder(self, place: TopicPartition) -> str | None:
         url = self._known().get(place)
         here = self._member and url == self._url
         if url is None or (here and not self._serves(place)):
@@ -62,6 +67,26 @@ class Ownership:
             return self(table, key) is None
         except ServiceUnavailable:
             return False
+
+    def parts(self, table: str) -> Mapping[str | None, frozenset[int]]:
+        """Return the partitions of a table by the worker that holds them; None stands for this one.
+
+        Raises:
+            Missing: there is no such table (NOT_FOUND).
+            ServiceUnavailable: partitions are moving (SERVICE_UNAVAILABLE); try again in a second.
+        """
+        found: dict[str | None, set[int]] = {}
+        topic = self._topic(table)
+        for partition in range(self._log.partitions(topic) or 0):
+            found.setdefault(self._holder((topic, partition)), set()).add(partition)
+        return {url: frozenset(held) for url, held in found.items()}
+
+    def held(self, table: str) -> frozenset[int]:
+        """Return the partitions of a table that this worker holds and may read now."""
+        try:
+            return self.parts(table).get(None, frozenset())
+        except ServiceUnavailable:
+            return frozenset()
 
     @property
     def asks(self) -> bool:

@@ -132,7 +132,7 @@ class Forwarder:
 
     def __init__(self, session: aiohttp.ClientSession, secret: bytes, clock: Callable[[], float]) -> None:
         """Take an open session of ``open_session``; ``secret`` is the one that workers share."""
-        self._session = session
+        self.session = session
         self._secret = secret
         self._clock = clock
         self._avoided: dict[str, float] = {}
@@ -172,7 +172,7 @@ class Forwarder:
     async def _exchange(self, request: web.Request, owner: str, optional: bool) -> web.StreamResponse | None:
         patience = IMPATIENT_SECONDS if optional else READ_SECONDS
         try:
-            upstream = await self._session.request(
+            upstream = await self.session.request(
                 request.method,
                 URL(owner.rstrip("/") + request.rel_url.raw_path_qs, encoded=True),
                 headers=self._headers(request),
@@ -198,8 +198,9 @@ class Forwarder:
             headers.popall(hdrs.CONTENT_LENGTH, None)
         request_id = request[REQUEST_ID]
         headers["X-Request-ID"] = request_id
+        target = request.rel_url.raw_path_qs
         headers[hops.HEADER] = hops.mark(
-            self._secret, request, request_id, address_of(request), self._clock()
+            self._secret, request.method, target, request_id, address_of(request), self._clock()
         )
         headers.add(hdrs.VIA, f"1.1 {self._name}")
         return headers

@@ -28,10 +28,10 @@ def secret_from(tokens_key: bytes) -> bytes:
     return hmac.digest(tokens_key, b"freewill worker hop", "sha256")
 
 
-def mark(secret: bytes, request: web.BaseRequest, request_id: str, address: str, now: float) -> str:
-    """Return the header's value for passing a request on."""
+def mark(secret: bytes, method: str, target: str, request_id: str, address: str, now: float) -> str:
+    """Return the header's value for a request to another worker; ``target`` is its path with its query."""
     at = f"{now:.3f}"
-    return f"{at} {address} {_signature(secret, request, request_id, address, at)}"
+    return f"{at} {address} {_signature(secret, (method, target, request_id, address, at))}"
 
 
 def read(secret: bytes, request: web.BaseRequest, request_id: str, now: float) -> Hop | None:
@@ -40,12 +40,12 @@ def read(secret: bytes, request: web.BaseRequest, request_id: str, now: float) -
     if len(parts) != 3:
         return None
     at, address, signature = parts
-    expected = _signature(secret, request, request_id, address, at)
+    said = (request.method, request.rel_url.raw_path_qs, request_id, address, at)
+    expected = _signature(secret, said)
     if not hmac.compare_digest(signature.encode("utf-8", "replace"), expected.encode()):
         return None
     return Hop(address) if abs(now - float(at)) <= LIFETIME_SECONDS else None
 
 
-def _signature(secret: bytes, request: web.BaseRequest, request_id: str, address: str, at: str) -> str:
-    said = "\n".join((request.method, request.rel_url.raw_path_qs, request_id, address, at))
-    return hmac.new(secret, said.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+def _signature(secret: bytes, said: tuple[str, ...]) -> str:
+    return hmac.new(secret, "\n".join(said).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

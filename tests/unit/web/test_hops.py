@@ -14,7 +14,7 @@ def asked(mark, method="GET", path=PATH):
 
 
 def test_mark_is_read_when_a_worker_signed_it():
-    mark = hops.mark(SECRET, make_mocked_request("GET", PATH), "r1", "10.1.2.3", 100.0)
+    mark = hops.mark(SECRET, "GET", PATH, "r1", "10.1.2.3", 100.0)
     assert hops.read(SECRET, asked(mark), "r1", 130.0) == hops.Hop("10.1.2.3")
 
 
@@ -30,7 +30,7 @@ def test_mark_is_read_when_a_worker_signed_it():
     ],
 )
 def test_mark_is_none_when_it_does_not_fit(secret, request_id, method, path, now):
-    mark = hops.mark(SECRET, make_mocked_request("GET", PATH), "r1", "10.1.2.3", 100.0)
+    mark = hops.mark(SECRET, "GET", PATH, "r1", "10.1.2.3", 100.0)
     assert hops.read(secret, asked(mark, method, path), request_id, now) is None
 
 
@@ -40,5 +40,5 @@ def test_mark_is_none_when_a_client_made_it_up(mark):
 
 
 def test_address_is_not_believed_when_it_was_changed():
-    at, _, signature = hops.mark(SECRET, make_mocked_request("GET", PATH), "r1", "10.1.2.3", 100.0).split()
+    at, _, signature = hops.mark(SECRET, "GET", PATH, "r1", "10.1.2.3", 100.0).split()
     assert hops.read(SECRET, asked(f"{at} 10.9.9.9 {signature}"), "r1", 100.0) is None
