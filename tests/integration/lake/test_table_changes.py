@@ -96,6 +96,24 @@ async def test_follower_has_the_table_when_it_changes_all_the_time(world):
     await writing
 
 
+async def test_follower_has_the_table_when_other_workers_hold_parts_of_it(world):
+    """F17: without rows of its own to show, the changelog from its start says the same."""
+    table, pond, _ = world
+    changes = TableChanges(
+        {"video_engagement": table}, pond.log, settle=lambda: pond.log.transact([]), whole=False
+    )
+    for number in range(60):
+        await put(world, f"v{number % 40}", number)
+    await put(world, "v7", None)
+    want = {key: state.views for key, state in table.values.items()}
+    table.values.clear()
+    copy, position = await take(changes.follow("video_engagement", None, 0.05), lambda c: c == want)
+    await put(world, "v7", 9)
+    copy, _ = await take(changes.follow("video_engagement", position, 0.05), lambda c: "v7" in c)
+    assert copy == {"v7": 9}
+    changes.close()
+
+
 async def test_follower_goes_on_where_it_was_when_it_comes_back(world):
     """`since` is the cursor of the last line: exactly what came after it, in order, with offsets."""
     _, _, changes = world
