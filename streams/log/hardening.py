@@ -32,7 +32,7 @@ IDLE_SECONDS: Final = 1.0
 FULL_SECONDS: Final = 0.02
 #: Most records and bytes of one slice: about a ms of decoding and a few of folding.
 SLICE_RECORDS: Final = 4096
-SLICE_BYTES: Final = 64 << 10
+SLICE_BYTES: Final = 128 << 10
 #: Pause between two fetches, so that a busy partition gives slices and not single records.
 LINGER_SECONDS: Final = 0.02
 #: Events handed out before other coroutines get the loop: about 1 ms.

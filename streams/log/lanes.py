@@ -17,7 +17,7 @@ T = TypeVar("T")
 #: Slices that wait in one lane before the stream waits for it.
 WAITING_SLICES: Final = 8
 #: A call gets no further slice once it has this much: some ms of folding, since others wait for the loop.
-JOINED_BYTES: Final = 64 << 10
+JOINED_BYTES: Final = 128 << 10
 
 Handle = Callable[[Slice[Any]], Awaitable[None]]
 
