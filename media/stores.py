@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
 COPY_BYTES = 1024 * 1024
+ARCHIVE = ".archive"
 RESTORED_DAYS = 7
 STALE_SECONDS = 24 * 3600.0
 """Nothing is written for so long."""
@@ -114,9 +115,9 @@ class FileStore:
     """Objects as files below one folder; archived ones below another, which may be a slower, cheaper disk."""
 
     def __init__(self, root: Path, archive: Path | None = None) -> None:
-        """Take the folders, created with the first object in them; by default the archive is a neighbour."""
+        """Take the folders, created with the first object in them; by default the archive is a subfolder."""
         self._live = Tree(root)
-        self._archive = Tree(archive or self._live.root.with_name(f"{self._live.root.name}-archive"))
+        self._archive = Tree(archive or self._live.root / ARCHIVE)
         self._restoring: set[str] = set()
 
     async def put_file(self, key: str, path: Path, *, content_type: str, move: bool = False) -> None:

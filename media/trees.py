@@ -82,7 +82,8 @@ class Tree:
         folder = self.root / prefix.rpartition("/")[0]
         for path in folder.rglob("*"):
             key = path.relative_to(self.root).as_posix()
-            if key.startswith(prefix) and not key.startswith(TEMPORARY) and path.is_file():
+            # Folders with a dot are not objects: no key begins with one.
+            if key.startswith(prefix) and not key.startswith(".") and path.is_file():
                 yield key
 
     def tidy(self, older_seconds: float) -> int:

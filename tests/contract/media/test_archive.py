@@ -73,8 +73,8 @@ async def test_absent_object_cannot_be_archived(archive: ObjectStore) -> None:
 async def test_object_is_readable_when_a_crash_left_it_in_both_places(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "objects")
     await store.put_bytes(KEY, DATA, content_type="video/mp2t")
-    (tmp_path / "objects-archive" / KEY).parent.mkdir(parents=True)
-    (tmp_path / "objects-archive" / KEY).write_bytes(DATA)
+    (tmp_path / "objects/.archive" / KEY).parent.mkdir(parents=True)
+    (tmp_path / "objects/.archive" / KEY).write_bytes(DATA)
     found = await store.stat(KEY)
     assert found is not None
     assert not found.archived

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from media.parts import parts_for
 from media.s3 import S3Store
 from media.stores import FileStore, ObjectStore
 from tables.errors import ContentNotFound, StorageFailure
@@ -114,6 +115,15 @@ async def test_local_path_exists_only_for_a_folder(tmp_path: Path) -> None:
     path = store.local_path(KEY)
     assert path is not None
     assert path.read_bytes() == b"x"
+
+
+async def test_listing_passes_by_what_lies_in_folders_with_a_dot(tmp_path: Path) -> None:
+    """Archive, temporary files and unfinished uploads may lie in the store's own folder."""
+    store = FileStore(tmp_path)
+    await store.put_bytes(KEY, b"x", content_type="text/plain")
+    await parts_for(store, tmp_path / ".uploads").begin("s-1", KEY, content_type="video/mp4")
+    await store.archive(KEY)
+    assert [(info.key, info.archived) async for info in store.list("")] == [(KEY, True)]
 
 
 async def test_failed_disk_is_a_storage_failure(tmp_path: Path) -> None:
