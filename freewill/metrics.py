@@ -42,6 +42,12 @@ class NodeMetrics:
         Gauge(
             "freewill_dead_letters_alert_threshold", "Dead letters in an hour that alert.", registry=registry
         ).set(alert_at)
+        self._silent = Gauge(
+            "freewill_agent_silent_seconds",
+            "Seconds for which an agent did nothing while records wait for it; one that is stuck ends.",
+            ("agent",),
+            registry=registry,
+        )
         self.degraded_rankings = Counter(
             "freewill_degraded_rankings", "Rankings made without the vector index.", registry=registry
         )
@@ -49,6 +55,10 @@ class NodeMetrics:
     def encoded(self, outcome: str, seconds: float) -> None:
         """Observe one encode."""
         self._encodes.labels(outcome).observe(seconds)
+
+    def agent_silent(self, agent: str, seconds: float) -> None:
+        """Show for how long nothing was heard of an agent that has work."""
+        self._silent.labels(agent).set(seconds)
 
     def dead_letter(self, topic: str, code: str) -> None:
         """Count one dead letter."""

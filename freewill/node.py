@@ -128,6 +128,7 @@ class Node:
             clock=self.clock,
             on_encoded=self.node_metrics.encoded,
             on_dead_letter=self.node_metrics.dead_letter,
+            on_silent=self.node_metrics.agent_silent,
         )
         worker = StreamWorker(settings, deps)
         engagement.append(worker.streams.read[VIDEO_ENGAGEMENT.name].lookup)
@@ -142,7 +143,9 @@ class Node:
 
     def readiness(self) -> Readiness:
         """Say what the instance still waits for (P38)."""
-        return Readiness(missing=tuple(self._waiting_for))
+        silent = self.streams.liveness.silent()
+        checks = {agent: f"silent for {seconds:.0f} s" for agent, seconds in silent.items()}
+        return Readiness(missing=tuple(self._waiting_for), checks=checks)
 
     async def start(self) -> None:
         """Answer first, then migrate, recover and open for everything."""

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
         description="commit: an answered event survives power loss; os: it survives a crash of the process.",
     )
     streams_partitions: int = Field(8, ge=1, le=256, description="Partitions of every topic, fixed for life.")
+    streams_stuck_seconds: float = Field(
+        120.0, ge=0, description="An agent silent for so long while records wait ends the process; 0: none."
+    )
     tables_store: str = Field("memory://", description="Table store: memory:// or rocksdb://PATH.")
     tables_standby_replicas: int = Field(
         1, ge=0, le=8, description="Other workers of a cluster that follow each table partition to take over."

@@ -32,6 +32,7 @@ class StreamWorker:
             self.snapshots.attach(self.streams.app)
         self.owners = self._owners(settings)
         self._tasks: list[asyncio.Task[None]] = []
+        self._stuck_seconds = settings.streams_stuck_seconds
         self._started = False
 
     def _owners(self, settings: Settings) -> Ownership | None:
@@ -69,6 +70,8 @@ class StreamWorker:
             await self._unless_crashed(views.caught_up())
         await asyncio.gather(*(start_app(app) for app in self.streams.running))
         self.streams.show_all()
+        if self._stuck_seconds:
+            self._begin(self.streams.liveness.run(), "liveness")
         self._started = True
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -128,4 +131,5 @@ def _stream_settings(settings: Settings) -> StreamSettings:
         roles=settings.roles,
         url=settings.own_url if settings.on_kafka else "",
         standbys=settings.tables_standby_replicas if settings.on_kafka else 0,
+        stuck_seconds=settings.streams_stuck_seconds,
     )

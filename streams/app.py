@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from streams.agents import catalogue, engagement, media, notifications, trends
 from streams.agents.handling import each_event, each_slice
 from streams.dead_letters import DeadLetters
 from streams.folding import Fold
+from streams.liveness import Liveness
 from streams.log import (
     LogWriter,
     MessageLog,
@@ -86,6 +87,7 @@ class StreamSettings:
 
     ``worker`` names this process among those on one Kafka: whoever comes back under it goes on where it was.
     ``url`` is where others reach its front, ``standbys`` how many others follow each of its table partitions.
+    An agent that is silent for ``stuck_seconds`` while records wait ends the process; 0: none does.
     """
 
     app_id: str
@@ -100,6 +102,7 @@ class StreamSettings:
     roles: frozenset[Role] = ALL_ROLES
     url: str = ""
     standbys: int = 0
+    stuck_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class StreamDeps:
     clock: Callable[[], float] = time.time
     on_encoded: Callable[[str, float], None] = lambda outcome, seconds: None
     on_dead_letter: Callable[[str, str], None] = lambda topic, code: None
+    on_silent: Callable[[str, float], None] = lambda agent, seconds: None
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,8 @@ class Streams:
     dead_letters: DeadLetters
     trending: TrendingTags
     shown: Shown
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress
+    liveness: Liveness
 
     @property
     def running(self) -> tuple[Any, ...]:
@@ -191,6 +196,8 @@ def _tables(settings: StreamSettings, deps: StreamDeps) -> Streams:
         views = Views(shared, everywhere, settings.partitions)
     writer = committer_for(app, deps.log)
     trending = TrendingTags(deps.catalogue.public_videos)
+    progress = Progress()
+    liveness = Liveness(deps.log, progress, settings.stuck_seconds, observed=deps.on_silent)
     return Streams(
         app=app,
         media_app=app if shared is None else _app(settings, deps.log, settings.app_id + MEDIA_SUFFIX),
@@ -199,9 +206,11 @@ def _tables(settings: StreamSettings, deps: StreamDeps) -> Streams:
         read={**tables, **(views.copies if views is not None else {})},
         views=views,
         writer=writer,
-        dead_letters=DeadLetters(writer, clock=deps.clock, counted=deps.on_dead_letter),
+        dead_letters=DeadLetters(writer, clock=deps.clock, counted=deps.on_dead_letter, tried=liveness.heard),
         trending=trending,
         shown=Shown.to_ranking(deps.catalogue, trending),
+        progress=progress,
+        liveness=liveness,
     )
 
 
@@ -342,13 +351,16 @@ def _register_media(
 def _slices(topics: dict[str, Any], streams: Streams) -> Callable[..., None]:
     def register_agent(name: str, topic: TopicSpec, handle: Callable[[Any], Awaitable[None]]) -> None:
         async def handle_and_note(batch: Slice[Any]) -> None:
+            streams.liveness.heard(name)
             await handle(batch)
             streams.progress.note(name, batch)
 
         async def run(stream: Any) -> None:
             await each_slice(name, stream, handle_and_note, streams.dead_letters)
 
-        topics[topic.name].app.agent(topics[topic.name], name=name)(run)
+        app = topics[topic.name].app
+        app.agent(topics[topic.name], name=name)(run)
+        streams.liveness.watch(name, app, topic.name)
 
     return register_agent
 

@@ -58,16 +58,19 @@ class DeadLetters:
         *,
         clock: Callable[[], float] = time.time,
         counted: Callable[[str, str], None] = lambda topic, code: None,
+        tried: Callable[[str], None] = lambda agent: None,
     ) -> None:
-        """Args: the log to write to, and ``counted(topic, code)`` for the metrics."""
+        """Args: the log, ``counted(topic, code)`` for the metrics, and ``tried(agent)`` at each try."""
         self._writer = writer
         self._clock = clock
         self._counted = counted
+        self._tried = tried
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Append the letters; durable when it returns."""
         if not letters:
             return
+        self._tried(letters[0].agent)
         await self._writer.publish(
             [
                 Outgoing(letter.topic + DEAD_SUFFIX, letter.key, msgspec.json.encode(letter))
