@@ -37,7 +37,8 @@ from web.schemas.base import Document, LiveQuery, Page
 FREE, POLLING = RateClass.FREE, RateClass.POLLING
 # The worker that holds a viewer's taste ranks the viewer's feeds, and keeps the rankings.
 TASTE = Keyed("user_preference", caller_key, degrades=True)
-COUNTERS = Keyed("video_engagement", video_key)
+# Every worker has a copy of the counters, a moment old: their holder has them now.
+COUNTERS = Keyed("video_engagement", video_key, degrades=True)
 
 _system = partial(Route, method="GET", tag="system", rate=FREE, before_ready=True)
 SYSTEM = (
