@@ -28,6 +28,10 @@ FORMAT: Final = 1
 #: Files up to this size are checked whole at open (about 0.1 s); larger ones as they are read.
 QUICK_CHECK_BYTES: Final = 64 << 20
 
+_LEFT: Final = (
+    "the file was left as it is: restore it from a backup, or move it away to begin with an empty log"
+)
+
 _TABLES: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE topic (
@@ -103,7 +107,7 @@ def fault(path: Path, error: sqlite3.DatabaseError) -> LogError:
     """Tell damage from what the operator can mend, such as rights or a full disk."""
     if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
         return LogError(f"{path}: {error}")
-    return LogCorrupt(f"{path}: {error}; the file was left as it is")
+    return LogCorrupt(f"{path}: {error}; {_LEFT}")
 
 
 def _check_wal(path: Path, fsync: Fsync) -> None:
@@ -117,7 +121,7 @@ def _check_wal(path: Path, fsync: Fsync) -> None:
     lost = sum(number > accepted for number in commits)
     if lost > 1 and fsync == written == "commit":
         raise LogCorrupt(
-            f"{path}-wal: {lost} acknowledged transactions are unreadable; the file was left as it is"
+            f"{path}-wal: {lost} acknowledged transactions are unreadable; {_LEFT}"
             ' (opening it once with fsync="os" accepts their loss)'
         )
     if lost:
@@ -148,7 +152,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size <= QUICK_CHECK_BYTES:
         result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if result != "ok":
-            raise LogCorrupt(f"{path}: {result}; the file was left as it is")
+            raise LogCorrupt(f"{path}: {result}; {_LEFT}")
     for identity, start, end in connection.execute("SELECT id, start, next FROM partition"):
         low, high = row_id(identity, 0), row_id(identity, OFFSET_MASK)
         last = connection.execute(
@@ -157,7 +161,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         # the newest record of a partition is never compacted, so its end is known twice
         newest = start if last is None else (last & OFFSET_MASK) + 1
         if newest != end:
-            raise LogCorrupt(f"{path}: partition {identity} ends at {newest}, but {end} was recorded")
+            raise LogCorrupt(
+                f"{path}: partition {identity} ends at {newest}, but {end} was recorded; {_LEFT}"
+            )
 
 
 def declare_topic(

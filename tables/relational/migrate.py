@@ -1,13 +1,16 @@
 """Apply and inspect the Alembic migrations of the package (R5)."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tables.errors import DatabaseFailure
 from tables.relational.engine import prepare_sqlite
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ Work = Callable[[Connection], str | None]
 SCRIPTS = Path(__file__).parent / "migrations"
 # Any constant: workers that start together on PostgreSQL migrate one after the other.
 _ADVISORY_LOCK = 0x46524545
+QUICK_CHECK_BYTES = 64 << 20
+"""SQLite files up to this size are checked whole before use, about 0.1 s; larger ones as they are read."""
 
 
 def configuration(connection: Connection | None = None) -> "Config":
@@ -36,8 +41,35 @@ async def migrate(url: str) -> None:
     """Bring the database to the newest revision; a second call changes nothing.
 
     Runs in a thread with a loop of its own: Alembic is synchronous.
+
+    Raises:
+        DatabaseFailure: an SQLite file is damaged (DATABASE_ERROR); it is left as it was found.
     """
+    await asyncio.to_thread(check_file, url)
     await asyncio.to_thread(lambda: asyncio.run(_connected(url, _upgrade)))
+
+
+def check_file(url: str) -> None:
+    """Look through an SQLite file for damage (blocking); other databases look after themselves.
+
+    Raises:
+        DatabaseFailure: it is damaged; the message names the file and says what to do.
+    """
+    parts = make_url(url)
+    path = Path(parts.database or "")
+    if parts.get_backend_name() != "sqlite" or not path.is_file() or path.stat().st_size > QUICK_CHECK_BYTES:
+        return
+    try:
+        # read-only: closing must not move the write-ahead log into a damaged file
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as reading:
+            found = reading.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise DatabaseFailure(
+            f"{path}: {found}; the file was left as it is: restore it from a backup,"
+            " or move it away to begin with an empty database"
+        )
 
 
 async def current_revision(url: str) -> str | None:
