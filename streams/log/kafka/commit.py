@@ -56,26 +56,30 @@ class KafkaCommitter:
             LogWriteFailed: Kafka refused; no store has changed.
             PartitionLost: the table's partition belongs to another worker now; this one ends.
         """
-        await self.start(outputs=outputs, writes=writes)
+        used = [write for write in writes if write[2]]
+        changes = [changelog_batch(*write, self._log.clock()) for write in used]
+        await self.start(outputs=outputs, writes=used, changes=changes)
 
     def start(
-        self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()
+        self, *, outputs: Sequence[Outgoing], writes: Sequence[TableWrite], changes: Sequence[Batch]
     ) -> Awaitable[None]:
-        """Encode what ``commit`` does and begin with it."""
-        used = [write for write in writes if write[2]]
-        now = self._log.clock()
-        changes = [changelog_batch(*write, now) for write in used]
+        """Begin with what ``commit`` does."""
+        generation: int = self._app.consumer_generation_id
         # not cancelled with the caller: what is durable must become visible
-        return asyncio.shield(self._start(self._commit(outputs, used, changes)))
+        return asyncio.shield(self._start(self._commit(outputs, writes, changes, generation)))
 
     async def _commit(
-        self, outputs: Sequence[Outgoing], writes: Sequence[TableWrite], changes: Sequence[Batch]
+        self,
+        outputs: Sequence[Outgoing],
+        writes: Sequence[TableWrite],
+        changes: Sequence[Batch],
+        generation: int,
     ) -> None:
         batches = await self._batches(outputs)
         await self._log.known({change.topic for change in changes})
         if batches:
             await self._log.append(batches)
-        self._check_owned(changes)
+        self._check_owned(changes, generation)
         ends = await self._log.append(changes)
         try:
             for (table, partition, values), change, end in zip(writes, changes, ends, strict=True):
@@ -90,13 +94,15 @@ class KafkaCommitter:
         if self._running:
             await asyncio.wait(set(self._running))
 
-    def _check_owned(self, changes: Sequence[Batch]) -> None:
+    def _check_owned(self, changes: Sequence[Batch], generation: int) -> None:
         """Refuse to write the changelog of a partition that went to another worker in the meantime.
 
-        The slice is then handled there, from the state that this worker left behind.
+        The slice is then handled there, from the state that this worker left behind. A partition that has
+        come back since was another's in between, and what was folded before is old.
         """
         for change in changes:
-            if not self._app.assignor.is_active(TP(change.topic, change.partition)):
+            here = self._app.assignor.is_active(TP(change.topic, change.partition))
+            if not here or generation != self._app.consumer_generation_id:
                 lost = PartitionLost(f"{change.topic}[{change.partition}] is another worker's by now")
                 self._crash(lost)
                 raise lost

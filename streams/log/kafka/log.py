@@ -51,6 +51,7 @@ class KafkaLog:
         self._known_at = 0.0
         self._pending_bytes = 0
         self._fence: Fence | None = None
+        self._sending: set[asyncio.Future[list[int]]] = set()
         self._brokers = 1
         self._reading = asyncio.Lock()
         self._clients: list[Any] = []
@@ -103,6 +104,8 @@ class KafkaLog:
         if not clients:
             return
         await close_producer(self.producer)
+        for sending in self._sending:
+            sending.cancel()  # a producer that is closed leaves some waiting for ever
         for closing in (self._reader.stop(), self.admin.close()):
             with contextlib.suppress(KafkaError, OSError):
                 await closing
@@ -315,14 +318,21 @@ class KafkaLog:
         if self._fence is not None:
             self._fence.begin((batch.topic, batch.partition) for batch in sent)
         self._pending_bytes += size
+        sending = asyncio.ensure_future(send_batches(self.producer, sent))
+        self._sending.add(sending)
         try:
-            last = await send_batches(self.producer, sent)
+            last = await sending
+        except asyncio.CancelledError:
+            if self._clients:
+                raise
+            raise LogClosed("the connection to Kafka was closed meanwhile") from None
         except LogWriteFailed as failure:
             if isinstance(failure.__cause__, KafkaTimeoutError):
                 # never sent: it waited behind others for a broker, so the producer may go on
                 raise LogWriteFailed("no broker took what waits before it") from None
             raise
         finally:
+            self._sending.discard(sending)
             self._pending_bytes -= size
         self._reached({(batch.topic, batch.partition): at + 1 for batch, at in zip(sent, last, strict=True)})
         return last

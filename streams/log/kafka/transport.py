@@ -48,6 +48,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         pace_metadata(self._consumer._client)
         self.consumer.fence.watch(self._consumer._coordinator)
         watch_coordination(self._consumer._coordinator, self._consumer_died)
+        watch_name(self._consumer._coordinator, self.consumer.fence, self._consumer_died)
 
     def _consumer_died(self, failure: BaseException) -> None:
         """End the worker: called in the thread, by a consumer that gets nothing any more."""
@@ -110,6 +111,22 @@ def watch_coordination(coordinator: Any, died: Callable[[BaseException], None]) 
 
     coordinator._push_error_to_user = told
     coordinator._coordination_task.add_done_callback(ended)
+
+
+def watch_name(coordinator: Any, fence: Fence, died: Callable[[BaseException], None]) -> None:
+    """Call ``died`` when a worker with a name is unknown to its group though it was never silent.
+
+    Another process has joined under the name. aiokafka would join again, which throws the other one out,
+    and so on for ever.
+    """
+    forget, name = coordinator.reset_generation, coordinator._group_instance_id
+
+    def forgetting() -> None:
+        if name and coordinator.member_id and fence.holds and not coordinator._closing.done():
+            died(WorkerExpelled(f"another process runs under the name {name!r}"))
+        forget()
+
+    coordinator.reset_generation = forgetting
 
 
 class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
