@@ -10,7 +10,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /
 WORKDIR /app
 COPY . .
 COPY --from=client /client/dist web/client/dist
-RUN pip install --no-cache-dir --editable '.[cluster]' && useradd --create-home freewill && install -d -o freewill /data
+RUN pip install --no-cache-dir --editable '.[cluster]' && useradd --create-home freewill && install -d -o freewill /data /secrets
 USER freewill
 VOLUME /data
 EXPOSE 8080

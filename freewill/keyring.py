@@ -40,7 +40,7 @@ def open_keyring(folder: Path) -> Keyring:
 def _read_or_make(path: Path, make: Callable[[], bytes]) -> bytes:
     """Return the file's bytes; two starts at once agree, since linking the file fails for the second."""
     if not path.exists():
-        draft = path.with_suffix(f".{os.getpid()}.new")
+        draft = path.with_suffix(f".{secrets.token_hex(4)}.new")  # containers share process ids
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(make())
             file.flush()

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import time
 import uuid
+from collections import deque
 
 import aiohttp
 import asyncpg
@@ -173,13 +175,17 @@ class Load:
 
 
 class Reader:
-    """Reads the counters at one worker: 200, never less than before, or 503."""
+    """Reads the counters at one worker: never less than ten seconds before, never more than was sent, or 503.
+
+    While their owner is away they come from the worker's copy, which is a moment old.
+    """
 
     def __init__(self, client, video_id):
         self.client, self.path = client, f"/api/v1/videos/{video_id}/engagement"
-        self.seen, self.answers, self.away = 0, 0, 0
+        self.seen, self.answers, self.away = deque(), 0, []
 
     async def run(self):
+        since = time.monotonic()
         while self.client.server.running:
             try:
                 body = await self.client.get(self.path)
@@ -188,11 +194,17 @@ class Reader:
             if self.client.status == 503:
                 assert body["error"]["code"] in AWAY, body
                 assert int(self.client.headers["Retry-After"]) > 0
-                self.away += 1
             else:
                 assert self.client.status == 200, body
-                assert body["shares"] >= self.seen, f"{body['shares']} after {self.seen}"
-                self.seen, self.answers = body["shares"], self.answers + 1
+                now = time.monotonic()
+                while self.seen and self.seen[0][0] < now - 10:
+                    least = self.seen.popleft()[1]
+                    assert body["shares"] >= least, f"{body['shares']} after {least}"
+                self.seen.append((now, body["shares"]))
+                self.answers += 1
+                if now - since > 0.5:
+                    self.away.append(round(now - since, 1))
+                since = now
             await asyncio.sleep(0.05)
 
 
@@ -227,8 +239,9 @@ async def test_counts_stay_exact_when_workers_join_leave_and_are_killed(
         await two.start()
         also = Reader(make_client(two), video["id"])
         reading.append(asyncio.create_task(also.run()))
-        await go_on(6)
-        assert also.answers, f"the second worker never answered: {two.tail()}"
+        async with asyncio.timeout(120):
+            while also.answers < 20:
+                await go_on(0.5)
         if end == "leaves":
             assert await asyncio.to_thread(two.stop) == 0, two.tail()
         else:
@@ -247,7 +260,8 @@ async def test_counts_stay_exact_when_workers_join_leave_and_are_killed(
             f"/api/v1/videos/{video['id']}/engagement", lambda body: body["shares"] >= load.shares
         )
         assert (counted["views"], counted["shares"]) == (VIEWERS, load.shares)
-    print(f"{len(load.ledger)} events, {load.unclear} sent again; readers away: {[r.away for r in steady]}")
+    print(f"{len(load.ledger)} events, {load.unclear} sent again")
+    print("seconds without an answer:", [reader.away for reader in steady])
     recovered = [json.loads(line) for line in two.log.read_text().splitlines() if '"recovering"' in line][-1]
     print("the standby took over:", recovered["to_read"], "of", recovered["of"])
     assert recovered["to_read"] < 0.2 * recovered["of"], recovered
