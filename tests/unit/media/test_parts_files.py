@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import os
 import resource
 import signal
@@ -77,13 +78,26 @@ async def test_append_goes_on_when_the_disk_was_full(parts: FileParts, upload: I
 
 
 @pytest.mark.parametrize(
-    "step", ["media.file_parts._join", "media.stores.FileStore.place", "media.file_parts.FileParts._discard"]
+    ("way", "step"),
+    [
+        ("parts", "media.file_parts._join"),
+        *itertools.product(
+            ("parts", "one part", "appended"),
+            ("media.stores.FileStore.place", "media.file_parts.FileParts._discard"),
+        ),
+    ],
 )
 async def test_completion_ends_when_it_was_killed_at_a_step(
-    parts: FileParts, upload: Incoming, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    parts: FileParts, upload: Incoming, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, step: str
 ) -> None:
-    """A48: before the step, another process completes the same upload, and nothing is left."""
-    known = await two_parts(parts, upload)
+    """A48: killed before the step; another process completes the same upload, and nothing is left."""
+    known: list[PartInfo] = []
+    if way == "parts":
+        known = await two_parts(parts, upload)
+    elif way == "one part":
+        known = [await parts.put(upload, 1, body(b"onetwo"), max_bytes=9)]
+    else:
+        await parts.append(upload, 0, body(b"onetwo"), max_bytes=9)
 
     def killed(*_: object, **__: object) -> None:
         raise Killed
@@ -134,6 +148,7 @@ async def test_newer_part_counts_when_a_crash_left_two_of_its_number(
     left = next((tmp_path / "uploads/s-1").glob("part-00001-*"))
     kept = left.read_bytes()
     new = await parts.put(upload, 1, body(b"new!"), max_bytes=9)
+    assert not left.exists()
     left.write_bytes(kept)
     os.utime(left, ns=(0, 0))
     assert old != new
