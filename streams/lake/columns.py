@@ -7,12 +7,14 @@ stay readable and give NULL.
 from dataclasses import dataclass
 from typing import Literal
 
+from streams.lake.captured import FIELDS
 from tables.definitions import TABLES, TableSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Kind = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMPTZ", "VARCHAR[]", "FLOAT[]"]
 COUNTERS = ("views", "viewers", "likes", "comments", "shares", "saves", "completes")
+DAY_COUNTERS = ("views", "likes", "comments", "shares", "saves", "completes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ DELTAS = Dataset(
         Column("origin_partition", "BIGINT", "Partition of the event behind it."),
         Column("origin_offset", "BIGINT", "Offset of that event; repeated after a crash, so count it once."),
         *_PLACE,
+        Column("switches", "BIGINT", "Changes of the rung within a view."),
     ),
 )
 _CARD = (
@@ -143,6 +146,7 @@ VIDEO_ENGAGEMENT = Dataset(
             Column(f"federated_{name}", "BIGINT", f"Of these from other servers: {name}.")
             for name in COUNTERS
         ),
+        Column("switches", "BIGINT", "Changes of the rung within a view, all views."),
     ),
 )
 WATCH_HISTORY = Dataset(
@@ -177,8 +181,126 @@ USER_PREFERENCE = Dataset(
     ),
 )
 
-FACTS: tuple[Dataset, ...] = (EVENTS, DELTAS, CATALOGUE_CHANGES)
-_FLAT = (VIDEO_ENGAGEMENT, WATCH_HISTORY, USER_PREFERENCE, CATALOGUE)
+IMPRESSIONS = Dataset(
+    "impressions",
+    "events.impressions",
+    True,
+    "Every video that a feed showed.",
+    (
+        Column("viewer", "VARCHAR", "Keyed pseudonym, as in events; NULL for the owner and the unknown."),
+        Column("video_id", "VARCHAR", "The video."),
+        Column("creator_id", "VARCHAR", "Its owner."),
+        Column("at", "TIMESTAMPTZ", "When; files are partitioned by it."),
+        Column("algorithm", "VARCHAR", "Profile that ranked the page."),
+        Column("asked", "VARCHAR", "Profile that was asked for."),
+        Column("reason", "VARCHAR", "Why the video was there."),
+        Column("position", "BIGINT", "Place in the walk, 0 the first."),
+        *_PLACE,
+    ),
+)
+_CHANGED = {
+    "cdc_users": "Changes of accounts.",
+    "cdc_videos": "Changes of videos, those that are not playable too.",
+    "cdc_follows": "Who began or ceased to follow whom.",
+    "cdc_likes": "Likes given and taken back.",
+    "cdc_comments": "Comments written, changed, deleted.",
+}
+
+
+def _changes(name: str, help: str) -> Dataset:  # noqa: A002 - the attribute's name
+    """Return the dataset of a topic of row changes."""
+    columns = (
+        Column("op", "VARCHAR", "c, u, d, or r for a row that was there before changes were told."),
+        Column("seq", "BIGINT", "Of two changes of one row the one with the higher is newer."),
+        Column("at", "TIMESTAMPTZ", "When it changed; files are partitioned by it."),
+        *(Column(field.name, field.kind, field.help) for field in FIELDS[name]),
+        *_PLACE,
+    )
+    return Dataset(name, name.replace("_", ".", 1), True, help, columns)
+
+
+_DAY = Column("day", "TIMESTAMPTZ", "Start of the day, UTC.")
+_COUNTS = (
+    *(Column(name, "BIGINT", f"{name.capitalize()} of the day.") for name in DAY_COUNTERS),
+    Column("watch_seconds", "DOUBLE", "Seconds watched."),
+)
+CO_OCCURRENCE = Dataset(
+    "co_occurrence",
+    "co_occurrence",
+    False,
+    "Pairs of videos that the same people found good, the 100 strongest of each video.",
+    (
+        Column("video_id", "VARCHAR", "The video."),
+        Column("other_id", "VARCHAR", "The one found good with it; NULL when there is none."),
+        Column("weight", "DOUBLE", "Sum of the pairs as of `since`; it halves every three days."),
+        Column("positives", "DOUBLE", "How often people found the video good, likewise."),
+        Column("since", "TIMESTAMPTZ", "Time of `weight` and `positives`."),
+    ),
+)
+CREATOR_TOTALS = Dataset(
+    "creator_totals",
+    "creator_totals",
+    False,
+    "What happened to each creator's videos, a row a day, newest 90.",
+    (Column("creator_id", "VARCHAR", "The creator."), _DAY, *_COUNTS),
+)
+USER_DAY = Dataset(
+    "user_day",
+    "user_day",
+    False,
+    "What each viewer did, a row a day, newest 90.",
+    (
+        Column("viewer", "VARCHAR", "Keyed pseudonym, as in events."),
+        _DAY,
+        *_COUNTS,
+        Column("events", "BIGINT", "Events told, whether or not they changed something."),
+        Column("logins", "BIGINT", "Sessions opened."),
+    ),
+)
+TAG_TRENDS = Dataset(
+    "tag_trends",
+    "tag_trends",
+    False,
+    "What moves, by tag: a row for each hour with anything in it, of the newest 168.",
+    (
+        Column("tag", "VARCHAR", "The tag, lower case."),
+        Column("hour", "TIMESTAMPTZ", "Start of the hour; NULL when none is left."),
+        Column("count", "BIGINT", "Views and actions of public videos with the tag in that hour."),
+        Column("decayed", "DOUBLE", "Weighted count of the tag with a half-life of six hours."),
+        Column("decayed_at", "TIMESTAMPTZ", "Time of `decayed`."),
+    ),
+)
+IMPRESSION_DAYS = Dataset(
+    "impression_days",
+    "impression_days",
+    False,
+    "How often feeds showed a video, or the videos of a creator, a row a day, newest 90.",
+    (
+        Column("key", "VARCHAR", "The video or the creator."),
+        _DAY,
+        Column("count", "BIGINT", "Impressions of the day."),
+        Column("total", "BIGINT", "Impressions of all times."),
+    ),
+)
+
+FACTS: tuple[Dataset, ...] = (
+    EVENTS,
+    DELTAS,
+    CATALOGUE_CHANGES,
+    IMPRESSIONS,
+    *(_changes(name, text) for name, text in _CHANGED.items()),
+)
+_FLAT = (
+    VIDEO_ENGAGEMENT,
+    WATCH_HISTORY,
+    USER_PREFERENCE,
+    CATALOGUE,
+    CO_OCCURRENCE,
+    CREATOR_TOTALS,
+    USER_DAY,
+    TAG_TRENDS,
+    IMPRESSION_DAYS,
+)
 
 
 def _whole(table: TableSpec) -> Dataset:

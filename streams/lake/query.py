@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
@@ -29,7 +30,8 @@ BATCH_ROWS = 1000
 PART_BYTES = 384 * 1024
 """Bytes of a body in one message: base64 of it stays below the protocol's line."""
 CONFIGURATION: dict[str, str | bool | int | float | list[str]] = {
-    "threads": "1",  # serving keeps the other processors
+    # serving keeps a processor of its own, where there are several
+    "threads": str(max(1, (os.cpu_count() or 1) - 1)),
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",

@@ -1,6 +1,7 @@
 """What the server and the command line call: write the lake, ask it, each in a child process (Y10)."""
 
 import asyncio
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -20,12 +21,14 @@ from tables.analytics import Answer, Audit, Format, Who
 from tables.errors import AppError, Failure, InvalidSql, QueryTooLarge, ServiceUnavailable
 
 log = structlog.get_logger(__name__)
-RUNNING = 2
-"""Queries at once: each has a processor and its memory to itself."""
+RUNNING = 1
+"""Queries at once: one has the processors that serving leaves, and its memory, to itself."""
 WAITING = 8
 """Queries that may wait for their turn; more are told to come back."""
 MAX_BODY_BYTES = 16 * 1024 * 1024
-NICE = 10
+NICE = 19
+PATIENCE = 4.0
+"""A query may take so many times its processor time: it runs when serving does not."""
 SINK_LIMITS: Final = ChildLimits(
     address_space_bytes=8 * GIB,
     cpu_seconds=3600,
@@ -40,13 +43,15 @@ SINK_LIMITS: Final = ChildLimits(
 class LakeSettings:
     """Where the lake is and what its processes may take.
 
-    ``changelogs`` is the changelog topic of each table, ``key`` makes the pseudonyms.
+    ``log`` is the file of an embedded ``broker``; ``changelogs`` is the changelog topic of each table,
+    ``key`` makes the pseudonyms.
     """
 
     lake: Path
     log: Path
     key: bytes
     changelogs: Mapping[str, str]
+    broker: str = "embedded://"
     snapshot_seconds: float = 60.0
     retention_days: float = 400.0
     query_seconds: float = 30.0
@@ -80,6 +85,7 @@ class Lake:
             known = self.settings
             request = {
                 "lake": str(known.lake.absolute()),
+                "broker": known.broker,
                 "log": str(known.log.absolute()),
                 "key": known.key.hex(),
                 "changelogs": dict(known.changelogs),
@@ -132,10 +138,10 @@ class Lake:
         }  # fmt: skip
         limits = ChildLimits(
             address_space_bytes=8 * GIB,
-            cpu_seconds=round(known.query_seconds) + 5,
+            cpu_seconds=max(1, round(known.query_seconds)),
             file_bytes=0,
             open_files=4096,
-            wall_seconds=known.query_seconds,
+            wall_seconds=known.query_seconds * PATIENCE,
             nice=NICE,
         )
         body, done = await self._child("streams.lake.query", request, limits)
@@ -158,9 +164,10 @@ class Lake:
             log.error("query_failed", code=error.code, reason=error.reason, details=error.details)
             raise Failure("The query failed.") from error
         except ChildCrashed as error:
-            limit = "time" if error.cause == "timeout" else "memory"
+            late = error.cause in {"timeout", f"signal {signal.SIGXCPU}"}
+            limit = "time" if late else "memory"
             log.warning("query_ended", cause=error.cause, stderr=error.stderr_tail[-500:])
-            raise QueryTooLarge(details={"limit": limit, "seconds": limits.wall_seconds}) from None
+            raise QueryTooLarge(details={"limit": limit, "seconds": limits.cpu_seconds}) from None
 
     async def table_arrow(self, name: str, rows: AsyncIterator[bytes]) -> bytes:
         """Return stored rows as an Arrow IPC stream in the lake's columns: ``rows`` are ``json_line``s."""

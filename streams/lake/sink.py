@@ -1,8 +1,8 @@
 """One run of the sink, in a child process: what is new on the log becomes files of the lake (Y10, F24).
 
-The log is opened read-only beside the server. Everything is as of the moment it was opened: one cut through
-all partitions, since an append to several partitions is one transaction. Records that a commit of the
-manifest covers are in its files once; the next run reads on from its offsets.
+The log is read beside the server. Everything is as of the moment it was opened: one cut through all
+partitions; on the embedded log an append to several partitions is one transaction. Records that a commit
+of the manifest covers are in its files once; the next run reads on from its offsets.
 """
 
 import time
@@ -22,8 +22,9 @@ from streams.lake import parquet, upkeep
 from streams.lake.columns import FACTS, SNAPSHOTS, Dataset
 from streams.lake.manifest import Facts, FilePart, Manifest, Snapshot
 from streams.lake.rows import FACT_ROWS, Pseudonym, Row, Unfit, pseudonyms, table_rows
+from streams.lake.source import Source, open_source
+from streams.log.errors import LogError
 from streams.log.records import Chunk
-from streams.log.store import EmbeddedLog
 
 READ_RECORDS = 500
 """Records read at once; each may be an envelope of 100 events."""
@@ -37,7 +38,7 @@ class Plan:
     """What a run works on; ``changelogs`` is the changelog topic of each table."""
 
     lake: Path
-    log: EmbeddedLog
+    log: Source
     name: Pseudonym
     changelogs: Mapping[str, str]
     snapshot_seconds: float
@@ -99,11 +100,11 @@ def _append_facts(plan: Plan, manifest: Manifest, dataset: Dataset) -> None:
     _commit(plan, manifest, dataset, hours)
 
 
-def _chunks(log: EmbeddedLog, place: tuple[str, int], offset: int) -> Iterator[Chunk]:
+def _chunks(log: Source, place: tuple[str, int], offset: int) -> Iterator[Chunk]:
     """Yield the records up to where the partition ended when the log was opened."""
     end = log.highwater(*place)
     while offset < end:
-        chunk = log.read_now({place: offset}, READ_RECORDS)[place]
+        chunk = log.read(place, offset, READ_RECORDS)
         keep = sum(1 for at in chunk.offsets if at < end)
         if not keep:
             return
@@ -120,8 +121,10 @@ def _fold(plan: Plan, facts: Facts, dataset: Dataset, chunk: Chunk, hours: dict[
         place = (chunk.partition, record.offset, record.timestamp)
         try:
             fact = decode(record.value or b"")
-            made = [make(part, place, plan.name) for part in (fact, *getattr(fact, "more", ()))]
-        except (msgspec.DecodeError, Unfit, OverflowError):
+            made = [
+                row for part in (fact, *getattr(fact, "more", ())) for row in make(part, place, plan.name)
+            ]
+        except (msgspec.DecodeError, Unfit, OverflowError, LookupError, TypeError, ValueError):
             facts.skipped += 1
             plan.done["skipped"] += 1
             continue
@@ -232,7 +235,10 @@ def handle(request: Request) -> Mapping[str, Any]:
         if not mine:
             return {"busy": True}
         now = time.time()  # before the log is opened: it holds everything up to here
-        log = EmbeddedLog.open(request["log"], read_only=True)
+        try:
+            log = open_source(request.get("broker", ""), request["log"])
+        except LogError as error:
+            raise Refused("LOG_UNREACHABLE", str(error)) from None
         try:
             plan = Plan(
                 lake=lake,
@@ -245,7 +251,7 @@ def handle(request: Request) -> Mapping[str, Any]:
             )
             return {"busy": False, **run(plan)}
         finally:
-            log.close_now()
+            log.close()
 
 
 if __name__ == "__main__":

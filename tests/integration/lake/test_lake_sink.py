@@ -17,7 +17,7 @@ from media.child import ROOT, child_environment
 from media.workers.protocol import Refused
 from streams.lake import manifest as book
 from streams.lake import sink, upkeep
-from streams.lake.columns import SNAPSHOTS
+from streams.lake.columns import SCHEMA_VERSION, SNAPSHOTS
 from streams.lake.rows import pseudonyms
 from streams.log import EmbeddedLog
 from tables.definitions import TABLES, CatalogueEntry
@@ -225,7 +225,7 @@ async def test_snapshot_is_the_table_when_rows_were_changed_and_deleted(pond):
     (made,) = book.snapshots(pond.folder / "lake", "catalogue")
     topic = "freewill-catalogue-changelog"
     assert made.offsets == {p: pond.log.highwater(topic, p) for p in range(4)}
-    assert (made.rows, made.schema_version) == (1, 1)
+    assert (made.rows, made.schema_version) == (1, SCHEMA_VERSION)
     assert (pond.folder / "lake/tables/catalogue" / made.name / made.files[0]).is_file()
     await pond.watch(1)
     await pond.lake.refresh()
