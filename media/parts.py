@@ -100,7 +100,8 @@ class PartStore(Protocol):
     ) -> str | None:
         """Return a URL that takes a PUT of exactly this part and size, until it expires (A28).
 
-        None: this store has no front of its own and the server's route receives (A50).
+        None: this store has no front of its own and the server's route receives (A50). The store is not
+        asked, so hundreds of URLs cost nothing; the URL of an upload that has ended is refused when it is used.
         """
 
     async def parts(self, upload: Incoming) -> list[PartInfo]:

@@ -13,13 +13,15 @@ import boto3
 import pytest
 import pytest_asyncio
 import requests
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from botocore.config import Config
 
 from media.layout import upload_prefix
 from media.parts import MIN_PART_BYTES, Incoming, PartInfo, PartStore, parts_for
 from media.s3 import S3Store
 from media.s3_parts import PIECE_BYTES
-from tables.errors import ChecksumMismatch, InvalidStateTransition, StorageFailure
+from tables.errors import ChecksumMismatch, StorageFailure
 
 KEY = "videos/1/source.mp4"
 
@@ -85,8 +87,8 @@ async def test_signed_parts_become_the_object_when_clients_send_them(
     assert [part.etag for part in known] == [answer.headers["ETag"] for answer in answers]
     whole = b"".join(pieces)
     assert await parts.assemble(upload, known, tmp_path / "x") == hashlib.sha256(whole).hexdigest()
-    with pytest.raises(InvalidStateTransition):
-        await parts.sign_put(upload, 3, size_bytes=1, expires_seconds=60)
+    late = await send(await parts.sign_put(upload, 3, size_bytes=1, expires_seconds=60), b"x")
+    assert late.status_code == 404
     info = await parts.complete(upload, known)
     assert (info.size_bytes, info.content_type) == (len(whole), "video/mp4")
     stands = await asyncio.to_thread(boto.get_object, Bucket=bucket.bucket, Key=bucket.name(KEY))
@@ -217,6 +219,31 @@ async def test_everything_is_a_storage_failure_when_the_store_is_down(
         )
     assert [type(outcome) for outcome in outcomes] == [StorageFailure] * 5
     assert not (tmp_path / "uploads").exists() or list((tmp_path / "uploads").iterdir()) == []
+
+
+async def test_part_is_a_storage_failure_when_the_store_is_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """O9: S3 servers answer 507 or 500; nothing of the body stays here."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    full = "<Error><Code>InsufficientStorage</Code><Message>no room</Message></Error>"
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        if request.method == "GET":
+            return web.Response(text="<ListPartsResult/>", content_type="application/xml")
+        return web.Response(status=507, text=full, content_type="application/xml")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server, S3Store("full", endpoint_url=str(server.make_url("/"))) as store:
+        upload = Incoming("s-1", KEY, "any", "video/mp4")
+        with pytest.raises(StorageFailure) as failure:
+            await parts_for(store, tmp_path).put(upload, 1, body(b"x"), max_bytes=1)
+    assert failure.value.details["cause"] == "InsufficientStorage"
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_pages_may_send_parts_when_their_origin_is_ours(bucket: S3Store) -> None:
