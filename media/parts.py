@@ -101,7 +101,7 @@ class PartStore(Protocol):
         """Return a URL that takes a PUT of exactly this part and size, until it expires (A28).
 
         None: this store has no front of its own and the server's route receives (A50). The store is not
-        asked, so hundreds of URLs cost nothing; the URL of an upload that has ended is refused when it is used.
+        asked, so hundreds of URLs cost nothing; that of an upload which has ended is refused when used.
         """
 
     async def parts(self, upload: Incoming) -> list[PartInfo]:
