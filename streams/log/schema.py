@@ -85,17 +85,20 @@ def prepare(path: Path, fsync: Fsync) -> sqlite3.Connection:
         LogError: it was written by a newer version.
     """
     try:
-        if path.is_file():
+        if path.is_file() and path.stat().st_size:
             _check_wal(path, fsync)
+            # read-only, so that a damaged file is left as it is
+            with contextlib.closing(connect(path, read_only=True)) as reading:
+                if _has_tables(reading):
+                    _check(reading, path)
         connection = connect(path)
         connection.execute("PRAGMA page_size=8192")
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if fsync == 'commit' else 'NORMAL'}")
         connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
-        if not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        if not _has_tables(connection):
             _create(connection)
-        _check(connection, path)
         if _written_with(connection) != fsync:
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('fsync', ?)", (fsync,))
     except sqlite3.DatabaseError as exc:
@@ -134,6 +137,10 @@ def _written_with(reading: sqlite3.Connection) -> str:
         return "commit"
     found = reading.execute("SELECT value FROM meta WHERE name = 'fsync'").fetchone()
     return str(found[0]) if found else "commit"
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
 
 
 def _create(connection: sqlite3.Connection) -> None:
