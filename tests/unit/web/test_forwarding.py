@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestServer
 
 from social.views import Principal
 from tables.errors import InvalidToken, ServiceUnavailable
-from web import forwarding
+from web import forwarding, hops
 from web.app import create_app
 from web.forwarding import caller_key, end_to_end, row_key
 from web.http import address_of, caller
@@ -268,7 +268,8 @@ async def test_owner_is_slowed_when_the_client_reads_slowly(pair, client):
     assert pair[1].taken < 64 * MB
 
 
-async def test_owner_is_let_go_when_the_client_leaves_before_the_answer(pair, client):
+async def test_owner_is_let_go_when_the_client_leaves_before_the_answer(pair, client, monkeypatch):
+    monkeypatch.setattr(forwarding, "READ_SECONDS", 3600.0)
     asking = asyncio.create_task(client.get("/think/t/k"))
     while not pair[1].seen:
         await asyncio.sleep(0.01)
@@ -291,9 +292,21 @@ async def test_refusal_is_503_when_both_point_at_each_other(pair, client):
     assert pair[0].seen == pair[1].seen == []
 
 
-async def test_refusal_is_503_when_a_worker_is_its_own_neighbour(pair, client):
-    """Via shows a loop even to a worker that cannot read the mark (RFC 9110 section 7.6.3)."""
-    pair[0].owner = pair[0].url
+async def test_nothing_is_passed_on_twice_when_workers_see_the_partitions_otherwise(pair, client):
+    """One hop at most: the second worker does not ask the third."""
+    asked = []
+    third = await asyncio.start_server(lambda reader, writer: asked.append(writer), "127.0.0.1", 0)
+    pair[1].owner = "http://{}:{}".format(*third.sockets[0].getsockname())
+    async with client.get("/show/t/k") as answer:
+        assert answer.status == 503
+    assert asked == []
+    third.close()
+
+
+async def test_refusal_is_503_when_a_loop_has_no_mark(pair, client, monkeypatch):
+    """Via shows a loop even to workers that cannot read each other's marks (RFC 9110 section 7.6.3)."""
+    monkeypatch.setattr(hops, "read", lambda *said: None)
+    pair[1].owner = pair[0].url
     async with client.get("/show/t/k") as answer:
         assert answer.status == 503
 

@@ -28,6 +28,7 @@ def test_mark_is_read_when_a_worker_signed_it():
         (SECRET, "r1", "GET", PATH, 100.0 + hops.LIFETIME_SECONDS + 1),
         (SECRET, "r1", "GET", PATH, 100.0 - hops.LIFETIME_SECONDS - 1),
     ],
+    ids=["secret", "request id", "method", "target", "stale", "from the future"],
 )
 def test_mark_is_none_when_it_does_not_fit(secret, request_id, method, path, now):
     mark = hops.mark(SECRET, "GET", PATH, "r1", "10.1.2.3", 100.0)
