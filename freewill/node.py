@@ -181,7 +181,9 @@ class Node:
         """Connect to a remote object store; the local one needs no connection."""
         if not _is_local(self.settings):
             remote = await self._opened.enter_async_context(cast("S3Store", self.store))
-            await remote.create_bucket()
+            await remote.create_bucket(
+                archive_days=self.settings.archive_after_days, origins=[self.settings.public_url]
+            )
 
     async def crashed(self) -> BaseException:
         """Return what ended the streams, once something does: nothing may go on without them."""
@@ -221,6 +223,7 @@ class Node:
         """Remove what nobody owns any more: objects of lost uploads, event ids too old to come again."""
         await self.videos.sweep_objects()
         await self.uploads.sweep()
+        await self.store.tidy()
         await self.interactions.forget_old_events()
 
     async def _maintain(self) -> None:
@@ -233,11 +236,16 @@ def _is_local(settings: Settings) -> bool:
 
 def _store(settings: Settings) -> ObjectStore:
     if _is_local(settings):
-        return FileStore(objects_path(settings))
+        return FileStore(objects_path(settings), settings.archive_dir)
     from media.s3 import S3Store  # loads botocore, which only this mode needs
 
     bucket, _, prefix = settings.object_store.removeprefix("s3://").rstrip("/").partition("/")
-    return S3Store(bucket, endpoint_url=os.environ.get("AWS_ENDPOINT_URL"), prefix=prefix)
+    return S3Store(
+        bucket,
+        endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
+        prefix=prefix,
+        public_url=settings.object_store_public_url or None,
+    )
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

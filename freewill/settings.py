@@ -36,6 +36,13 @@ class Settings(BaseSettings):
     object_store: str = Field(
         "file", description="Media bytes: file (in the data folder), file:///FOLDER, or s3://bucket."
     )
+    object_store_public_url: str = Field(
+        "", description="Where clients reach the S3 server, to send parts there; default AWS_ENDPOINT_URL."
+    )
+    archive_dir: Path | None = Field(None, description="Folder of archived media; default in the store's.")
+    archive_after_days: int = Field(
+        90, ge=0, description="Age at which a new bucket moves media to Glacier's instant tier; 0: never."
+    )
     roles: Annotated[frozenset[Role], NoDecode] = Field(
         ALL_ROLES, description="What this worker of a cluster runs: web, engagement, media."
     )
