@@ -13,6 +13,7 @@ from rich.console import Console
 from freewill.logs import configure_logging
 from freewill.node import Node
 from freewill.settings import Settings
+from freewill.tuning import tune_process
 from streams.log import LogError
 from tables.errors import AppError
 
@@ -47,6 +48,7 @@ async def _serve(settings: Settings) -> int:
     code = STARTED_AND_STOPPED
     try:
         if await _started(node, stop):
+            tune_process()
             _announce(settings)
             code = await _until_stopped_or_crashed(node, stop)
     except Exception as error:

@@ -6,12 +6,13 @@ never sees what a crash could take back.
 """
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from streams.log.commit import LogWriter, Outgoing
+from streams.log.commit import LogWriter, Outgoing, encoded_in_steps
 
 StateT = TypeVar("StateT")
 
@@ -59,12 +60,16 @@ class Fold(Generic[StateT]):
             async with self.writer.turn:
                 await asyncio.sleep(0)  # whatever waits for the loop comes between two folds
                 folded = fold(self._copies(partition, keys))
-                written = self.writer.start(
-                    outputs=folded.outputs,
-                    writes=[(self.table, partition, folded.rows)] if folded.rows else [],
-                )
+                written = await self._write(partition, folded)
             await written
             return folded
+
+    async def _write(self, partition: int, folded: Folded[StateT]) -> Awaitable[None]:
+        if not folded.rows:
+            return self.writer.start(outputs=folded.outputs, writes=[], changes=[])
+        changes = await encoded_in_steps(self.table, partition, folded.rows, time.time())
+        write = (self.table, partition, folded.rows)
+        return self.writer.start(outputs=folded.outputs, writes=[write], changes=[changes])
 
     def _copies(self, partition: int, keys: Iterable[str]) -> dict[str, StateT]:
         rows = ((key, self.table.row(key, partition)) for key in dict.fromkeys(keys))

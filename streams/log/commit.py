@@ -1,7 +1,8 @@
 """Slices out: what an agent did with a slice, as one durable step (DESIGN section 6, invariant 1)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -15,6 +16,8 @@ from streams.log.store import EmbeddedLog
 from streams.log.tables import StructTable
 
 NO_HEADERS: Final[Headers] = ()
+#: Rows encoded before others have a turn: about a ms.
+STEP_BYTES: Final = 512 << 10
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
@@ -42,9 +45,13 @@ class LogWriter(Protocol):
     """Held while a fold computes: one at a time, and one in a turn of the loop."""
 
     def start(
-        self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()
+        self, *, outputs: Sequence[Outgoing], writes: Sequence[TableWrite], changes: Sequence[Batch]
     ) -> Awaitable[None]:
-        """Encode outputs and changes of tables and begin to write them; await the answer to know the end."""
+        """Begin to write outputs and changes of tables; await the answer to know the end.
+
+        ``changes`` are the changelog records of ``writes``, one batch each, from ``changelog_batch`` or from
+        ``encoded_in_steps``.
+        """
 
     async def commit(self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()) -> None:
         """Publish outputs and change tables; durable and visible when it returns."""
@@ -85,26 +92,26 @@ class SliceCommitter:
         When it raises, neither the log nor any table has changed. When the process dies in between, the
         changelog has it, and recovery brings the stores up.
         """
-        await self.start(outputs=outputs, writes=writes)
+        used = [write for write in writes if write[2]]
+        changes = [changelog_batch(*write, self._log.clock()) for write in used]
+        await self.start(outputs=outputs, writes=used, changes=changes)
 
     def start(
-        self, *, outputs: Sequence[Outgoing] = (), writes: Sequence[TableWrite] = ()
+        self, *, outputs: Sequence[Outgoing], writes: Sequence[TableWrite], changes: Sequence[Batch]
     ) -> Awaitable[None]:
         """Queue what ``commit`` does. Raises what makes the log refuse it at once."""
         batches = self._batches(outputs)
-        changes = [changelog_batch(*write, self._log.clock()) for write in writes if write[2]]
         appends = [*batches.values(), *changes]
         applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not appends:
             applied.set_result(None)
             return applied
-        used = [write for write in writes if write[2]]
         appended = self._log.submit(appends)
 
         def apply(done: "asyncio.Future[list[int]]") -> None:
             try:
                 bases = done.result()[len(batches) :]
-                for (table, partition, values), batch, base in zip(used, changes, bases, strict=True):
+                for (table, partition, values), batch, base in zip(writes, changes, bases, strict=True):
                     apply_writes(table, partition, values, batch, base + len(batch) - 1)
             except LogError as exc:
                 applied.set_exception(exc)
@@ -150,14 +157,36 @@ def group_outputs(
 
 def changelog_batch(table: StructTable, partition: int, values: Mapping[str, Any], now: float) -> Batch:
     """Return new values of a table partition as its changelog records."""
-    encode = table.codec.encode
-    return Batch(
-        table.changelog_topic.get_topic_name(),
-        partition,
-        [key.encode() for key in values],
-        [None if value is None else encode(value) for value in values.values()],
-        now,
-    )
+    batch = Batch(table.changelog_topic.get_topic_name(), partition, [], [], now)
+    _encode_into(batch, table, values.items())
+    return batch
+
+
+async def encoded_in_steps(
+    table: StructTable, partition: int, values: Mapping[str, Any], now: float
+) -> Batch:
+    """Return what ``changelog_batch`` does, with a turn for the loop now and then: rows may be large."""
+    batch = Batch(table.changelog_topic.get_topic_name(), partition, [], [], now)
+    rows = iter(values.items())
+    while True:
+        if not _encode_into(batch, table, rows, STEP_BYTES):
+            return batch
+        await asyncio.sleep(0)
+
+
+def _encode_into(
+    batch: Batch, table: StructTable, rows: Iterable[tuple[str, Any]], limit_bytes: float = math.inf
+) -> bool:
+    """Add rows to a batch; True when the limit ended it."""
+    encode, size = table.codec.encode, 0
+    for key, value in rows:
+        raw = None if value is None else encode(value)
+        batch.keys.append(key.encode())
+        batch.values.append(raw)
+        size += len(raw or b"")
+        if size >= limit_bytes:
+            return True
+    return False
 
 
 def apply_writes(

@@ -47,18 +47,21 @@ def creator_id(number: int) -> str:
     return f"c00c6a1e-0000-4000-8000-{number % CREATORS:012d}"
 
 
-def sittings(count: int, *, users: int = USERS, seed: int = 7) -> Iterator[list[EngagementEvent]]:
-    """Yield so many events, a sitting at a time."""
+def sittings(
+    count: int, *, users: int = USERS, seed: int = 7, videos: int = SITTING // len(STEPS)
+) -> Iterator[list[EngagementEvent]]:
+    """Yield so many events, a sitting of so many videos at a time."""
+    size = videos * len(STEPS)
     rng = np.random.default_rng(seed)
     ranks = np.arange(1, VIDEOS + 1, dtype=np.float64) ** -1.2
     share = np.cumsum(ranks / ranks.sum())
-    for number in range(0, count, SITTING):
+    for number in range(0, count, size):
         user = f"5b0c6a1e-0000-4000-8000-{int(rng.integers(users)):012d}"
-        first, second = (int(n) for n in np.searchsorted(share, rng.random(2)))
+        drawn = np.searchsorted(share, rng.random(videos)).tolist()
         yield [
-            _event(user, f"{seed:08x}-0000-4000-8000-{number + n:012d}", first if n < 5 else second, n % 5,
-                   START + number * 1e-3)
-            for n in range(SITTING)
+            _event(user, f"{seed:08x}-0000-4000-8000-{number + n:012d}", drawn[n // 5], n % 5,
+                   START + seed * 1_000.0 + number * 1e-3)
+            for n in range(size)
         ]  # fmt: skip
 
 
@@ -128,6 +131,12 @@ class World:
             for name in consumed
             for n in range(PARTITIONS)
         )
+
+    def behind(self) -> int:
+        """Return how many records of the slowest agent of client events are not folded."""
+        ends = sum(self.log.highwater(ENGAGEMENT_EVENTS.name, n) for n in range(PARTITIONS))
+        done = (self.streams.progress.applied(name) for name in ("engagement.observe", "preferences.learn"))
+        return ends - min(sum(at + 1 for at in applied.values()) for applied in done)
 
     def views(self) -> int:
         """Return all views that this worker counted."""
