@@ -22,6 +22,8 @@ users = typer.Typer(no_args_is_help=True, help="People of this instance.")
 config = typer.Typer(no_args_is_help=True, help="Settings in force.")
 dead = typer.Typer(no_args_is_help=True, help="Records that could not be handled.")
 lake = typer.Typer(no_args_is_help=True, help="The analysts' Parquet files.")
+cdc = typer.Typer(no_args_is_help=True, help="Row changes of the database on the log.")
+app.add_typer(cdc, name="cdc")
 app.add_typer(users, name="user")
 app.add_typer(config, name="config")
 app.add_typer(dead, name="dead-letters")
@@ -150,6 +152,25 @@ def sql(
     _print_table(found["columns"], rows)
     if answer.truncated:
         Console(stderr=True).print(f"only the first {answer.rows} rows are shown", style="yellow")
+
+
+@cdc.command("backfill")
+def cdc_backfill(
+    again: Annotated[bool, typer.Option("--again", help="Tell every row anew, not only the rest.")] = False,
+) -> None:
+    """Tell rows that are older than the telling of changes on the cdc topics; goes on where it ended."""
+    from freewill.backfill import tell_rows
+
+    told: dict[str, int] = {}
+
+    def count(topic: str, rows: int) -> None:
+        told[topic] = told.get(topic, 0) + rows
+
+    _run(tell_rows(Settings(), again=again, told=count))
+    for topic, rows in told.items():
+        out.print(f"{topic}: {rows} rows told", highlight=False)
+    if not told:
+        out.print("every row is told already; --again tells them anew")
 
 
 @lake.command("write")

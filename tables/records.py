@@ -6,8 +6,14 @@ records stay readable (Z3, F2, DESIGN section 8).
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+
+#: Seconds since the epoch before 2100, and lengths of at most a year: what lies outside is no time, and is
+#: refused where it is decoded, before it can spoil a sum.
+Moment = Annotated[float, msgspec.Meta(ge=0, le=4_102_444_800)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
 
 
 class Action(StrEnum):
@@ -103,10 +109,10 @@ class EngagementEvent(Record, frozen=True, kw_only=True):
     user_id: str
     video_id: str
     action: Action
-    occurred_at: float
+    occurred_at: Moment
     owner_id: str = ""
-    duration_seconds: float = 0.0
-    watch_seconds: float = 0.0
+    duration_seconds: Seconds = 0.0
+    watch_seconds: Seconds = 0.0
     bitrate: str = ""
     device: str = ""
     relation_seq: int | None = None
@@ -314,8 +320,9 @@ class UserFact(Record, frozen=True, kw_only=True):
 class RowChange(Record, frozen=True, kw_only=True):
     """A row of the relational store changed. Topics ``cdc.*``, key ``key`` (F20).
 
-    ``op`` is "c", "u" or "d"; ``after`` is the row without secrets and counters, None when it is gone.
-    ``seq`` is the outbox sequence: of two records of one key the one with the higher is newer.
+    ``op`` is "c", "u", "d", or "r" for a row that was there before changes were told; ``after`` is the row
+    without secrets and counters, None when it is gone. ``seq`` is the outbox sequence: of two records of one
+    key the one with the higher is newer.
     """
 
     op: str

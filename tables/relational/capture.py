@@ -72,8 +72,8 @@ COLUMNS: Final[dict[type[Base], tuple[str, ...]]] = {
         "id", "owner_id", "title", "description", "tags", "hashtags", "visibility", "content_type",
         "audio_url", "policy", "status", "fail_code", "fail_reason", "moderation_status",
         "moderation_reason", "needs_review", "source_key", "source_size_bytes", "source_mime",
-        "source_sha256", "duration_seconds", "width", "height", "is_federated", "origin_instance", "origin_actor_did",
-        "activitypub_id", "embedding_state", "embedding_model", "embedding_error",
+        "source_sha256", "duration_seconds", "width", "height", "is_federated", "origin_instance",
+        "origin_actor_did", "activitypub_id", "embedding_state", "embedding_model", "embedding_error",
         "processing_started_at", "processing_completed_at", "published_at", "created_at", "updated_at",
     ),
     FollowRow: ("follower_id", "following_id", "created_at"),
@@ -128,7 +128,8 @@ def _after_flush(session: Session, _context: Any) -> None:
     told += [("d", row) for row in session.deleted if type(row) in TOPICS]
     if told:
         records = [
-            _record(type(row), op, key_of(row), now, None if op == "d" else _values(row)) for op, row in told
+            record_of(type(row), op, key_of(row), now, None if op == "d" else _values(row))
+            for op, row in told
         ]
         session.connection().execute(insert(_table(OutboxRow)), records)
 
@@ -143,7 +144,7 @@ def _values(row: Base) -> dict[str, object]:
     return {name: getattr(row, name) for name in COLUMNS[type(row)]}
 
 
-def _record(
+def record_of(
     model: type[Base], op: str, key: str, now: float, values: dict[str, object] | None
 ) -> dict[str, object]:
     """Return the outbox row of a change; ``values`` are the row's, None when it is gone."""
@@ -190,7 +191,7 @@ def _update(execution: ORMExecuteState, model: type[Base], statement: Any) -> An
     for row in session.connection().execute(rows) if keys else ():
         values = dict(row._mapping)
         key = ":".join(str(values[column.name]) for column in columns)
-        records.append(_record(model, "u", key, now, values))
+        records.append(record_of(model, "u", key, now, values))
     if records:
         session.connection().execute(insert(_table(OutboxRow)), records)
     return result
