@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from freewill.maintenance import migrate_database
 from freewill.settings import Settings
 from tables.relational.backfill import backfill
 from tables.relational.engine import Database
-from tables.relational.migrate import migrate
 
 
 async def tell_rows(settings: Settings, *, again: bool, told: Callable[[str, int], None]) -> int:
@@ -23,7 +23,7 @@ async def tell_rows(settings: Settings, *, again: bool, told: Callable[[str, int
     """
     path = settings.data_dir / "cdc-backfill.json"
     progress: dict[str, str] = {} if again else _known(path)
-    await migrate(settings.relational_url)
+    await migrate_database(settings)
     database, total = Database.open(settings.relational_url), 0
     try:
         async for topic, at, rows in backfill(database, progress):
