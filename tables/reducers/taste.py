@@ -120,13 +120,15 @@ class Taste:
         video_id = run[0].video_id
         target = f"video:{video_id}"
         old = new = self.positives.get(video_id)
-        for event in run:
-            at = min(event.occurred_at, now)
-            if event.action is Action.NOT_INTERESTED:
-                self._state = with_wish(self._state, "hidden", target, at)
-            elif event.action in _WATCHED and target in self._state.hidden:
-                continue
-            new = _changed(new, event, at)
+        if run[0].action in _WATCHED:
+            if target not in self._state.hidden:
+                new = _watched(old, run, now)
+        else:
+            for event in run:
+                at = min(event.occurred_at, now)
+                if event.action is Action.NOT_INTERESTED:
+                    self._state = with_wish(self._state, "hidden", target, at)
+                new = _changed(new, event, at)
         if new is None or new == old:
             return None
         if card:
@@ -169,6 +171,59 @@ class Taste:
         self._state = msgspec.structs.replace(
             state, weight=max(0.0, state.weight * fade + gain), updated_at=reference
         )
+
+
+def _place(positives: dict[str, Positive], video_id: str, entry: Positive, now: float) -> None:
+    """Set an entry and keep the rest: oldest first, without the expired and beyond the bound."""
+    positives.pop(video_id, None)
+    while positives and now - positives[first := next(iter(positives))].at > WINDOW_SECONDS:
+        del positives[first]
+    in_order = not positives or positives[next(reversed(positives))].at < entry.at
+    positives[video_id] = entry
+    if not in_order:  # a late event, or two at once: then the id decides, so that arrival does not
+        ordered = sorted(positives.items(), key=lambda pair: (pair[1].at, pair[0]))
+        positives.clear()
+        positives.update(ordered)
+    while len(positives) > MAX_POSITIVES:
+        del positives[next(iter(positives))]
+
+
+def _remember(seen: bytes, video_id: str) -> bytes:
+    mark = video_hash(video_id).to_bytes(SEEN_BYTES, "little")
+    at = seen.find(mark)
+    while at % SEEN_BYTES and at >= 0:  # across two of them
+        at = seen.find(mark, at + 1)
+    return seen if at >= 0 else seen[-SEEN_BYTES * (MAX_SEEN - 1) :] + mark
+
+
+def _watched(old: Positive | None, run: Sequence[EngagementEvent], now: float) -> Positive:
+    """Return the entry after steps of watching; its time is that of the latest one that said something new."""
+    actions, completion, seq = (old.actions, old.completion, old.seq) if old else (0, 0.0, -1)
+    at = old.at if old else None
+    for event in run:
+        given, fraction = actions | _GIVES[event.action], reached(event)
+        if at is None or given != actions or fraction > completion:
+            when = min(event.occurred_at, now)
+            at = when if at is None else max(at, when)
+            actions, completion = given, max(completion, fraction)
+    assert at is not None
+    return Positive(at, actions, completion, seq)
+
+
+def _changed(old: Positive | None, event: EngagementEvent, at: float) -> Positive | None:
+    """Return the entry after a like, save, share, comment or a wish, or when one is taken back."""
+    if old and event.relation_seq is not None and event.relation_seq <= old.seq:
+        return old
+    taken = _TAKES.get(event.action, 0)
+    if taken and old is None and event.relation_seq is None:
+        return None
+    before = old or Positive(at)
+    seq = max(before.seq, -1 if event.relation_seq is None else event.relation_seq)
+    after = (before.actions | _GIVES.get(event.action, 0)) & ~taken
+    if after == before.actions:
+        # Nothing new was said, but a relation's sequence must not move back.
+        return Positive(before.at, after, before.completion, seq)
+    return Positive(max(before.at, at) if after else at, after, before.completion, seq)
 
 
 def _place(positives: dict[str, Positive], video_id: str, entry: Positive, now: float) -> None:
