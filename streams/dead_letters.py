@@ -14,6 +14,8 @@ from tables.records import Record
 
 log = structlog.get_logger(__name__)
 MESSAGE_LIMIT = 500
+KEPT_BYTES = 512 * 1024
+"""What is kept of an original: with base64 around it, the letter still fits where the original did."""
 UNDECODABLE = "UNDECODABLE_RECORD"
 """Code of a record that is not of its topic's type."""
 
@@ -21,7 +23,8 @@ UNDECODABLE = "UNDECODABLE_RECORD"
 class DeadLetter(Record, frozen=True, kw_only=True):
     """One record that could not be handled, with why and where it stood.
 
-    ``value`` is the original value in base64, since it may be anything.
+    ``value`` is the original value in base64, since it may be anything; ``cut`` says that it was too large
+    to be kept whole, so that it cannot be replayed.
     """
 
     topic: str
@@ -33,6 +36,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     message: str
     at: float
     agent: str = ""
+    cut: bool = False
 
     @property
     def original(self) -> bytes:
@@ -106,7 +110,8 @@ class DeadLetters:
             partition=partition,
             offset=offset,
             key=key.decode("utf-8", "replace") if isinstance(key, bytes) else (key or ""),
-            value=base64.b64encode(value).decode(),
+            value=base64.b64encode(value[:KEPT_BYTES]).decode(),
+            cut=len(value) > KEPT_BYTES,
             code=code,
             message=message[:MESSAGE_LIMIT],
             at=self._clock(),

@@ -16,7 +16,7 @@ from streams.dead_letters import DeadLetter
 from streams.log.records import Chunk
 from streams.topics import DEAD_SUFFIX
 from tables.analytics import Letter, LetterFilter
-from tables.errors import Missing, ValidationFailed
+from tables.errors import Conflict, Missing, ValidationFailed
 from tables.records import Record
 from tables.relational.engine import Database
 from tables.relational.models import OutboxRow, moment
@@ -99,6 +99,8 @@ class LetterDesk:
     async def _decide(self, letter_ids: Sequence[str], state: str, by: str) -> int:
         wanted = list(dict.fromkeys(letter_ids))
         letters = [await self._find(letter_id) for letter_id in wanted]
+        if state == REPLAYED and any(letter.cut for letter in letters):
+            raise Conflict("The record was too large to be kept whole: it can be dropped, not replayed.")
         now = moment(self._clock())
         async with self._database.transaction() as session:
             for letter_id, letter in zip(wanted, letters, strict=True):

@@ -19,6 +19,29 @@ GARBAGE = (b"\xff\x00 no record", b"[1, 2", b'{"what": "is this"}', b"", None)
 UNDECODABLE = "UNDECODABLE_RECORD"
 
 
+#: One of each class that an engagement event can be wrong in; JSON has other words for NaN and infinity.
+ABSURD = (
+    {"action": "teleport"},
+    {"action": 7},
+    {"user_id": None},
+    {"watch_seconds": "ten"},
+    {"watch_seconds": -1.0},
+    {"watch_seconds": 1e308},
+    {"watch_seconds": float("nan")},
+    {"watch_seconds": float("inf")},
+    {"duration_seconds": -1.0},
+    {"occurred_at": -1.0},
+    {"occurred_at": 1e12},
+    {"occurred_at": float("nan")},
+    {"more": [{"action": "watch_start"}]},
+)
+
+
+def changed(event, change):
+    """Return an event as JSON with some of its fields changed."""
+    return json.dumps(msgspec.to_builtins(event) | change).encode()
+
+
 async def append(server, records):
     """Append (topic, key, value) to the log of a stopped server, each where its key belongs."""
     log = EmbeddedLog.open(server.data / "log" / "log.db", upkeep_seconds=None)
@@ -63,7 +86,6 @@ async def test_poison_is_buried_and_neighbours_are_handled_when_it_lies_on_every
     first, second, owner_id = str(uuid4()), str(uuid4()), owner.user["id"]
     now = time.time()
     sane = watch(first, seen, owner_id)
-    unknown = json.dumps(msgspec.to_builtins(sane) | {"action": "teleport"}).encode()
     stranger = Card(
         video_id="poison", creator_id="nobody", creator_username="nobody", title="",
         created_at=1e300, duration_seconds=1e300, width=0, height=0, embedding=b"short",
@@ -73,8 +95,9 @@ async def test_poison_is_buried_and_neighbours_are_handled_when_it_lies_on_every
         [
             *((topic.name, first, raw) for topic in TOPICS for raw in GARBAGE),
             ("events.engagement", first, sane),
-            ("events.engagement", first, unknown),
-            ("events.engagement", first, watch(first, seen, owner_id, watch_seconds=1e308)),
+            *(("events.engagement", first, changed(sane, change)) for change in ABSURD),
+            ("events.engagement", first, b'"' + b"x" * (3 << 20) + b'"'),
+            ("events.engagement", first, changed(sane, {"event_id": str(uuid4()), "mood": "new field"})),
             ("events.engagement", first, watch(first, "no such video", owner_id)),
             ("events.engagement", second, watch(second, seen, owner_id)),
             (
@@ -122,6 +145,9 @@ async def test_poison_is_buried_and_neighbours_are_handled_when_it_lies_on_every
         assert {item["id"] for item in page["items"]} <= {seen, encoding}
 
     found = letters(server)
+    wrong = [code for identity, _, code in found if identity.startswith("events.engagement/")]
+    # both agents of the topic bury what they cannot read, and the huge one and the garbage with it
+    assert wrong.count(UNDECODABLE) == 2 * (len(GARBAGE) + len(ABSURD) + 1), wrong
     for topic in TOPICS:
         buried = [code for identity, _, code in found if identity.startswith(f"{topic.name}/")]
         assert buried.count(UNDECODABLE) >= len(GARBAGE), (topic.name, buried)
