@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from streams.agents.handling import each_slice
 from streams.dead_letters import DeadLetters
 from streams.folding import Fold
 from streams.log import (
+    LogError,
     committer_for,
     declare_table,
     faust_settings,
@@ -101,23 +101,30 @@ async def serve(url: str, folder: Path, name: str) -> int:
     log = KafkaLog.open(url, group=APP)
     await connect_when_reachable(log, lambda: declare_topics(log))
     app, tables = build(log, folder, name)
-    await start_app(app)
-    print("ready", flush=True)
-    stopping, crashing = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(wait_for_crash(app))
-    await asyncio.wait({stopping, crashing}, return_when=asyncio.FIRST_COMPLETED)
-    if crashing.done():
-        print(f"crashed {crashing.result()!r}", flush=True)
-    rows = rows_of(app, tables) if not crashing.done() else {}
+    try:
+        await start_app(app)
+        print("ready", flush=True)
+        await _until_stopped_or_crashed(app, stop)
+        rows, code = rows_of(app, tables), 0
+    except LogError as failure:
+        print(f"crashed {failure!r}", flush=True)
+        rows, code = {}, 1
     ended = await stop_app(app, 8.0)
     (folder / "rows.json").write_text(json.dumps(rows))
     await log.close()
-    code = int(crashing.done())
-    crashing.cancel()
-    with suppress(asyncio.CancelledError):
-        await crashing
     if not ended:
         os._exit(code)
     return code
+
+
+async def _until_stopped_or_crashed(app: Any, stop: asyncio.Event) -> None:
+    """Return when told to stop; raise what ended the streams."""
+    stopping, crashing = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(wait_for_crash(app))
+    done, waiting = await asyncio.wait({stopping, crashing}, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    if crashing in done:
+        raise LogError(repr(crashing.result()))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 import asyncio
 import importlib.util
-import os
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -88,11 +86,7 @@ Maker = Callable[..., Coroutine[Any, Any, Stage]]
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Maker]:
     """Return the maker of a stage: ``await stage(brokers=1, proxy=None)``."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "freewill"
-    if not (shutil.which("java") and (shutil.which("mvn") or any(cache.glob("kafka-*/complete")))):
-        if os.environ.get("CI"):
-            pytest.fail("java or mvn is missing: CI runs the tests on brokers that fail")
-        pytest.skip("no Kafka of its own without java and mvn")
+    kafka.need_brokers()
     async with AsyncExitStack() as opened:
 
         async def make(brokers: int = 1, proxy: Any = None) -> Stage:
