@@ -197,7 +197,7 @@ def _remember(seen: bytes, video_id: str) -> bytes:
 
 
 def _watched(old: Positive | None, run: Sequence[EngagementEvent], now: float) -> Positive:
-    """Return the entry after steps of watching; its time is that of the latest one that said something new."""
+    """Return the entry after steps of watching; its time is that of the latest that said something new."""
     actions, completion, seq = (old.actions, old.completion, old.seq) if old else (0, 0.0, -1)
     at = old.at if old else None
     for event in run:
@@ -224,50 +224,6 @@ def _changed(old: Positive | None, event: EngagementEvent, at: float) -> Positiv
         # Nothing new was said, but a relation's sequence must not move back.
         return Positive(before.at, after, before.completion, seq)
     return Positive(max(before.at, at) if after else at, after, before.completion, seq)
-
-
-def _place(positives: dict[str, Positive], video_id: str, entry: Positive, now: float) -> None:
-    """Set an entry and keep the rest: oldest first, without the expired and beyond the bound."""
-    positives.pop(video_id, None)
-    while positives and now - positives[first := next(iter(positives))].at > WINDOW_SECONDS:
-        del positives[first]
-    in_order = not positives or positives[next(reversed(positives))].at < entry.at
-    positives[video_id] = entry
-    if not in_order:  # a late event, or two at once: then the id decides, so that arrival does not
-        ordered = sorted(positives.items(), key=lambda pair: (pair[1].at, pair[0]))
-        positives.clear()
-        positives.update(ordered)
-    while len(positives) > MAX_POSITIVES:
-        del positives[next(iter(positives))]
-
-
-def _remember(seen: bytes, video_id: str) -> bytes:
-    mark = video_hash(video_id).to_bytes(SEEN_BYTES, "little")
-    at = seen.find(mark)
-    while at % SEEN_BYTES and at >= 0:  # across two of them
-        at = seen.find(mark, at + 1)
-    return seen if at >= 0 else seen[-SEEN_BYTES * (MAX_SEEN - 1) :] + mark
-
-
-def _changed(old: Positive | None, event: EngagementEvent, at: float) -> Positive | None:
-    if old and event.relation_seq is not None and event.relation_seq <= old.seq:
-        return old
-    seq = max(old.seq if old else -1, -1 if event.relation_seq is None else event.relation_seq)
-    actions = old.actions if old else 0
-    completion = max(old.completion if old else 0.0, _completion(event))
-    taken = _TAKES.get(event.action, 0)
-    if taken and old is None and event.relation_seq is None:
-        return None
-    after = (actions | _GIVES.get(event.action, 0)) & ~taken
-    if after == actions and completion == (old.completion if old else 0.0):
-        # Nothing new was said, but a relation's sequence must not move back.
-        return Positive(old.at, actions, completion, seq) if old else Positive(at, after, completion, seq)
-    newest = max(old.at, at) if old and after else at
-    return Positive(newest, after, completion, seq)
-
-
-def _completion(event: EngagementEvent) -> float:
-    return reached(event) if event.action in _WATCHED else 0.0
 
 
 def _bump(table: dict[str, Decayed], key: str, changes: Sequence[Decayed]) -> None:
