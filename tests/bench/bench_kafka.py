@@ -4,9 +4,16 @@ The job: Zipf 1.2 over 100,000 keys, JSON events of about 60 bytes in 8 partitio
 whose changelog is on the broker. Measured from the first event that the agent gets to the last committed
 offset, all changelog records acknowledged. One process each, one after the other.
 
-Targets: at least 15 times stock, at least 2 times Quix Streams. Needs ``make kafka``. Quix Streams pins an
-older pydantic than ours, so it runs in an environment of its own: FREEWILL_BENCH_QUIX names its Python
-(``python -m venv DIR && DIR/bin/pip install 'quixstreams>=3.28,<4'``); without it that line is left out.
+Beside it the real path: every agent of engagement over client events in envelopes (`engagement_world`), in
+one worker process, then in two on the same broker; from the moment that all have their partitions until the
+last position is committed.
+
+Targets: at least 15 times stock, at least 2 times Quix Streams, two workers at least 1.6 times one (workers
+and broker share this machine's cores: with two of them the ratio says little). Needs ``make kafka``.
+
+Quix Streams pins an older pydantic than ours, so it runs in an environment of its own: FREEWILL_BENCH_QUIX
+names its Python (``python -m venv DIR && DIR/bin/pip install 'quixstreams>=3.28,<4'``); without it that line
+is left out.
 """
 
 import asyncio
@@ -26,7 +33,9 @@ import faust
 import msgspec
 import numpy as np
 import uvloop
+from engagement_world import outgoing, sittings, world
 
+from streams.app import declare_topics
 from streams.log import (
     Batch,
     committer_for,
@@ -38,13 +47,27 @@ from streams.log import (
     stop_app,
     use_log,
 )
+from streams.log.commit import group_outputs
 from streams.log.kafka import KafkaLog
 from streams.log.partitioner import partition_for
+from streams.topics import (
+    CREATOR_DELTAS,
+    ENGAGEMENT_DELTAS,
+    ENGAGEMENT_EVENTS,
+    PAIR_DELTAS,
+    TAG_DELTAS,
+    TOPICS,
+    USER_DELTAS,
+)
 
 PARTITIONS = 8
 KEYS = 100_000
-EVENTS = {"ours": 400_000, "quix": 200_000, "stock": 12_000}
+EVENTS = {"ours": 400_000, "quix": 200_000, "stock": 12_000, "real": 200_000}
 TARGETS = {"stock": 15.0, "quix": 2.0}
+TWO_WORKERS = 1.6
+REAL = "bench-real"
+COMMIT_SECONDS = 0.5
+COUNTED = (ENGAGEMENT_EVENTS, ENGAGEMENT_DELTAS, CREATOR_DELTAS, USER_DELTAS, PAIR_DELTAS, TAG_DELTAS)
 LIMIT_SECONDS = 180.0
 STOCK_URL = "aiokafka://"
 RUN = uuid.uuid4().hex[:6]
@@ -213,6 +236,88 @@ async def measure_quix(python: str, url: str) -> dict[str, float]:
     return found
 
 
+async def prepare(url: str, events: int) -> int:
+    """Empty the platform's topics and fill them with client events; return the views to count."""
+    log = KafkaLog.open(url, group=REAL)
+    await log.connect()
+    names = {name for topic in TOPICS for name in (topic.name, topic.dead)}
+    old = [name for name in log.topics() if name in names or name.startswith(REAL)]
+    if old:
+        await log.admin.delete_topics(old)
+        await asyncio.sleep(2.0)
+    await log.learn_topics()
+    await declare_topics(log, PARTITIONS)
+    made = list(sittings(events))
+    for records in outgoing(iter(made)):
+        batches = group_outputs(records, log.partition_for, time.time())
+        await log.append(list(batches.values()))
+    await log.close()
+    return len({(event.user_id, event.video_id) for sitting in made for event in sitting})
+
+
+async def work(url: str, group: str, name: str) -> None:
+    """Be one worker of the real path: say when it starts, count until told to stop, say what was counted."""
+    register_transports()
+    log = KafkaLog.open(url, group=group)
+    await log.connect()
+    with tempfile.TemporaryDirectory() as folder:
+        async with world(log, Path(folder), group, worker=name) as found:
+            print("ready", flush=True)
+            cpu = time.process_time()
+            await asyncio.to_thread(sys.stdin.readline)
+            print(json.dumps({"views": found.views(), "cpu": time.process_time() - cpu}), flush=True)
+    await log.close()
+
+
+async def measure_workers(url: str, workers: int) -> dict[str, float]:
+    """Run the real path in so many processes; returns events a second and CPU microseconds an event."""
+    group = f"{REAL}-{RUN}-{workers}"
+    views = await prepare(url, EVENTS["real"])
+    children = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, __file__, "work", url, group, f"w{number}",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )
+        for number in range(workers)
+    ]  # fmt: skip
+    try:
+        seconds = await _until_counted(url, group)
+        found = []
+        for one in children:
+            assert one.stdin is not None
+            one.stdin.write(b"\n")
+            lines = (await one.communicate())[0].decode().splitlines()
+            found.append(json.loads(lines[-1]))
+    finally:
+        for one in children:
+            if one.returncode is None:
+                one.kill()
+    counted = sum(one["views"] for one in found)
+    assert counted == views, f"{counted} views counted, {views} made"
+    cpu = sum(one["cpu"] for one in found) / EVENTS["real"] * 1e6
+    return {"rate": EVENTS["real"] / seconds, "cpu": cpu}
+
+
+async def _until_counted(url: str, group: str) -> float:
+    """Return the seconds from the first committed position until all are at the end."""
+    log = KafkaLog.open(url, group=group)
+    await log.connect()
+    names = [topic.name for topic in COUNTED]
+    started, deadline = 0.0, time.perf_counter() + LIMIT_SECONDS
+    behind = 1
+    while behind or not started:
+        await asyncio.sleep(0.1)
+        await log.refresh(names)
+        done = {(name, n): log.committed(group, name, n) or 0 for name in names for n in range(PARTITIONS)}
+        behind = sum(max(0, log.highwater(*place) - at) for place, at in done.items())
+        if not started and any(done.values()):
+            started = time.perf_counter() - COMMIT_SECONDS  # what was committed first took about this long
+        if time.perf_counter() > deadline:
+            raise TimeoutError(f"{behind} records are not counted")
+    await log.close()
+    return time.perf_counter() - started
+
+
 def child(kind: str, url: str) -> dict[str, float]:
     """Measure in a process of its own, so that neither warms the other's caches."""
     done = subprocess.run(
@@ -227,6 +332,9 @@ def child(kind: str, url: str) -> dict[str, float]:
 def main() -> None:
     """Print each rate beside its target."""
     url = os.environ.get("FREEWILL_TEST_KAFKA", "")
+    if sys.argv[1:2] == ["work"]:
+        uvloop.run(work(*sys.argv[2:5]))
+        return
     if len(sys.argv) > 2:
         print(json.dumps(uvloop.run(measure(sys.argv[1], sys.argv[2]))))
         return
@@ -247,6 +355,12 @@ def main() -> None:
     for peer, target in TARGETS.items():
         if peer in rates:
             print(f"  ours / {peer:6} {rates['ours'] / rates[peer]:>6.1f}x   target >= {target:.0f}x")
+    real = [uvloop.run(measure_workers(url, workers)) for workers in (1, 2)]
+    for workers, one in enumerate(real, 1):
+        print(
+            f"  real path, workers: {workers} {one['rate']:>10,.0f} events/s  {one['cpu']:>6.1f} us CPU an event"
+        )
+    print(f"  two workers / one {real[1]['rate'] / real[0]['rate']:>6.2f}x   target >= {TWO_WORKERS}x")
 
 
 if __name__ == "__main__":

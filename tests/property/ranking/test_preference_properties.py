@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tables.records import Action, Card, EngagementEvent, UserFact
 from tables.reducers import preferences
+from tables.reducers.history import runs
 from tables.reducers.preferences import (
     EMPTY,
     UserPreference,
@@ -17,7 +18,7 @@ from tables.reducers.preferences import (
     seen_hashes,
     video_hash,
 )
-from tables.reducers.taste import step
+from tables.reducers.taste import Taste, step
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -156,6 +157,21 @@ def test_state_encodes_and_stays_small_when_anything_happens(events, facts) -> N
     assert msgspec.json.decode(msgspec.json.encode(state), type=UserPreference) == state
     assert all(value > 0 for value, _ in state.tags.values())
     assert state.weight >= 0
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(positives([*Action]), max_size=30))
+def test_taste_is_the_same_when_steps_of_a_video_are_folded_together(events) -> None:
+    """A run of steps leaves what one step after the other does (X24)."""
+    one_by_one = fold(events)
+    taste = Taste(EMPTY)
+    for run in runs(events):
+        taste.fold(run, CARDS[run[0].video_id], NOW)
+    together = taste.close()
+    assert together.positives == one_by_one.positives
+    assert list(together.positives) == list(one_by_one.positives)
+    assert together.seen == one_by_one.seen
+    assert together.weight == pytest.approx(one_by_one.weight, abs=1e-4)
 
 
 def test_every_part_is_bounded_when_a_viewer_never_stops() -> None:
