@@ -16,6 +16,7 @@ from faust.tables.table import Table
 from streams.log.changelog import ChangelogSchema, apply_chunk, forget_partition, held_offset
 from streams.log.errors import RecoveryStalled
 from streams.log.partitioner import partition_for
+from streams.log.rocks import register_store
 
 T = TypeVar("T")
 
@@ -189,6 +190,7 @@ def declare_table(
     ``table.on_recover(async_function)`` adds what is awaited when its recovery completed, before any agent
     sees an event.
     """
+    register_store()
     kind = GlobalStructTable if global_ else StructTable
     options: dict[str, Any] = {"is_global": True} if global_ else {}
     options["standby_buffer_size"] = 1  # a standby shows each chunk at once
