@@ -1,7 +1,6 @@
 """aiokafka's clients, made to wait for brokers without spinning and to end when they are told to."""
 
 import asyncio
-import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer  # type: ignore[import-untyped]
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaConnectionError, KafkaError  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaConnectionError  # type: ignore[import-untyped]
 
 from streams.log.kafka.sending import BATCH_BYTES
 from streams.log.kafka.topics import MAX_RECORD_BYTES
@@ -100,7 +99,7 @@ async def close_producer(producer: Any) -> None:
 
 async def _ended(stopping: "asyncio.Future[None]") -> bool:
     done, _ = await asyncio.wait({stopping}, timeout=FLUSH_SECONDS)
-    if done:
-        with contextlib.suppress(KafkaError, OSError):
-            stopping.result()
+    failure = stopping.exception() if done and not stopping.cancelled() else None
+    if failure is not None:
+        logger.warning("closing the producer failed: %r", failure)
     return bool(done)
