@@ -173,6 +173,12 @@ async def uploads(
 
 
 @pytest.fixture
+async def uploads_on(database: Database, tmp_path: Path) -> Uploads:
+    """Return an empty instance on either database."""
+    return Uploads(database, tmp_path)
+
+
+@pytest.fixture
 def real_probe(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the real probe, its child's work done in a thread: processes would take minutes."""
     from media import probe

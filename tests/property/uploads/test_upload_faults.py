@@ -109,18 +109,18 @@ async def test_write_is_refused_when_another_changed_the_session_first(uploads):
     assert isinstance(refused.value.__cause__, StaleDataError)
 
 
-async def test_counts_are_exact_when_parts_arrive_at_the_same_time(uploads, sending):
+async def test_counts_are_exact_when_parts_arrive_at_the_same_time(uploads_on):
     """A36, A39: eight at once, some twice; a part that is arriving already is refused or waits its turn."""
-    owner, data = await uploads.user(), bytes(range(80))
-    session = await uploads.chunked(owner, data, 8)
+    owner, data = await uploads_on.user(), bytes(range(80))
+    session = await uploads_on.chunked(owner, data, 8)
     numbers = [*range(1, 9), 3, 5]
 
     async def send(number):
-        return await uploads.send(session, owner, number, data[(number - 1) * 10 : number * 10])
+        return await uploads_on.send(session, owner, number, data[(number - 1) * 10 : number * 10])
 
     answers = await asyncio.gather(*map(send, numbers), return_exceptions=True)
     assert all(not isinstance(answer, Exception) or isinstance(answer, Conflict) for answer in answers)
-    found = await uploads.service.get(session.id, owner)
+    found = await uploads_on.service.get(session.id, owner)
     assert (found.bytes_uploaded, len(found.parts), found.missing) == (80, 8, 0)
 
 
@@ -339,18 +339,18 @@ async def test_nothing_is_left_when_a_session_is_canceled_while_a_part_arrives(u
             await ask(session.id, owner)
 
 
-async def test_upload_is_refused_after_the_last_of_the_day(uploads):
+async def test_upload_is_refused_after_the_last_of_the_day(uploads_on):
     """A24: the 101st, with Retry-After; a day later there is room again."""
-    owner, other = await uploads.user(), await uploads.user()
+    owner, other = await uploads_on.user(), await uploads_on.user()
     for _ in range(100):
-        await uploads.chunked(owner, b"abc", 1)
-        uploads.clock.now += 1
+        await uploads_on.chunked(owner, b"abc", 1)
+        uploads_on.clock.now += 1
     with pytest.raises(RateLimitExceeded) as refused:
-        await uploads.chunked(owner, b"abc", 1)
+        await uploads_on.chunked(owner, b"abc", 1)
     assert refused.value.retry_after_seconds == pytest.approx(86_400 - 100)
-    await uploads.chunked(other, b"abc", 1)
-    uploads.clock.now += refused.value.retry_after_seconds
-    await uploads.chunked(owner, b"abc", 1)
+    await uploads_on.chunked(other, b"abc", 1)
+    uploads_on.clock.now += refused.value.retry_after_seconds
+    await uploads_on.chunked(owner, b"abc", 1)
 
 
 @pytest.mark.parametrize(

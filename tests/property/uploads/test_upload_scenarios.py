@@ -225,37 +225,37 @@ async def test_upload_is_aborted_when_its_session_went_with_its_video(uploads):
 # Two at once
 
 
-async def test_both_hear_the_same_when_two_complete_at_once(uploads):
+async def test_both_hear_the_same_when_two_complete_at_once(uploads_on):
     """A37, A48: in one process and over two."""
-    owner, data = await uploads.user(), b"abc"
-    session = await uploads.chunked(owner, data, 1)
-    await uploads.send(session, owner, 1, data)
-    first = uploads.service
-    second = uploads.restart()
+    owner, data = await uploads_on.user(), b"abc"
+    session = await uploads_on.chunked(owner, data, 1)
+    await uploads_on.send(session, owner, 1, data)
+    first = uploads_on.service
+    second = uploads_on.restart()
     answers = await asyncio.gather(
         *(service.finalize(session.id, owner, TITLE) for service in (first, first, second, second))
     )
     assert len({video.id for video in answers}) == 1
-    assert len(await uploads.rows(VideoRow)) == 1
-    assert await uploads.facts() == [answers[0].id]
+    assert len(await uploads_on.rows(VideoRow)) == 1
+    assert await uploads_on.facts() == [answers[0].id]
 
 
-async def test_one_wins_when_two_sessions_of_a_video_complete(uploads):
+async def test_one_wins_when_two_sessions_of_a_video_complete(uploads_on):
     """A48: the other is refused, and the source is the winner's."""
-    owner = await uploads.user()
-    video_id = await uploads.draft(owner)
-    sessions = [await uploads.in_parts(owner, 3, video_id) for _ in range(2)]
+    owner = await uploads_on.user()
+    video_id = await uploads_on.draft(owner)
+    sessions = [await uploads_on.in_parts(owner, 3, video_id) for _ in range(2)]
     for session, data in zip(sessions, (b"one", b"two"), strict=True):
-        await uploads.send(session, owner, 1, data)
+        await uploads_on.send(session, owner, 1, data)
     answers = await asyncio.gather(
-        *(uploads.service.complete(session.id, owner) for session in sessions), return_exceptions=True
+        *(uploads_on.service.complete(session.id, owner) for session in sessions), return_exceptions=True
     )
     won = [index for index, answer in enumerate(answers) if not isinstance(answer, AppError)]
     assert len(won) == 1
     assert isinstance(answers[1 - won[0]], Conflict)
-    assert uploads.objects() == {f"videos/{video_id}/source.mp4": (b"one", b"two")[won[0]]}
-    await uploads.service.cancel(sessions[1 - won[0]].id, owner)
-    await uploads.assert_no_orphan()
+    assert uploads_on.objects() == {f"videos/{video_id}/source.mp4": (b"one", b"two")[won[0]]}
+    await uploads_on.service.cancel(sessions[1 - won[0]].id, owner)
+    await uploads_on.assert_no_orphan()
 
 
 async def test_completion_goes_on_when_its_client_goes_away(uploads, monkeypatch):
