@@ -198,10 +198,11 @@ def count_in(buckets: dict[int, int], bucket: int, amount: int, kept: int) -> No
     """Add an amount to its hour or day, and drop those more than ``kept`` behind the newest (F31)."""
     if not amount:
         return
-    buckets[bucket] = buckets.get(bucket, 0) + amount
-    if len(buckets) > 1:
+    known = buckets.get(bucket)
+    buckets[bucket] = amount + (known or 0)
+    if known is None:  # only a new one is too old itself, or makes others so
         newest = max(buckets)
-        for old in [known for known in buckets if known <= newest - kept]:
+        for old in [one for one in buckets if one <= newest - kept]:
             del buckets[old]
 
 

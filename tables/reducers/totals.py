@@ -99,10 +99,12 @@ def add_totals(state: Totals, delta: TotalsDelta) -> bool:
 
 
 def _add_day(state: Totals, day: int, counts: DayCounts) -> None:
-    state.days[day] = plus(state.days.get(day), counts)
-    newest = max(state.days)
-    for old in [known for known in state.days if known <= newest - DAYS]:
-        del state.days[old]
+    known = state.days.get(day)
+    state.days[day] = plus(known, counts)
+    if known is None:
+        newest = max(state.days)
+        for old in [one for one in state.days if one <= newest - DAYS]:
+            del state.days[old]
 
 
 JOURNEY: Final = {

@@ -167,7 +167,7 @@ async def test_query_ends_when_it_needs_too_much_memory_or_time(lake):
 
 
 async def test_query_is_told_to_come_back_when_too_many_run(lake):
-    """A crowd of analysts takes two processors at most."""
+    """A crowd of analysts takes one process at a time."""
     asked = [lake.ask("SELECT 1") for _ in range(RUNNING + WAITING + 3)]
     found = await asyncio.gather(*asked, return_exceptions=True)
     refused = [item for item in found if isinstance(item, ServiceUnavailable)]
