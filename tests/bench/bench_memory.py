@@ -24,7 +24,7 @@ from freewill.tuning import tune_process
 from streams.log import EmbeddedLog, register
 from streams.topics import ENGAGEMENT_EVENTS
 
-MILLIONS = 4
+MILLIONS = 3
 EVENTS = 1_000_000
 USERS = 300
 SITTING_VIDEOS = 20  # an envelope of a hundred events: large rows are written once for them
