@@ -27,6 +27,7 @@ IDLE_SECONDS: Final = (HOURLY_BUCKETS + 24) * HOUR_SECONDS
 """A tag without an event for this long has no hour left, and less than a billionth of its weight."""
 WINDOW_HOURS: Final = 24
 TagsOf = Callable[[str], Sequence[str]]
+_fields = msgspec.structs.astuple
 
 
 class TagTrend(msgspec.Struct, array_like=True, gc=False):
@@ -91,16 +92,20 @@ def add_tag(state: TagTrend, delta: TagDelta) -> bool:
     """Add the changes of a delta that are new to its tag's row, in place; False when none is."""
     before = state.applied.get(delta.origin_partition, -1)
     new = [change for change in delta.changes if change.offset > before]
-    for change in new:
-        now = max(state.decayed_at, change.at)
-        state.decayed = state.decayed * left_after(now - state.decayed_at) + change.weight * left_after(
-            now - change.at
-        )
-        state.decayed_at = now
-        count_in(state.hourly, int(change.at // HOUR_SECONDS), change.amount, HOURLY_BUCKETS)
-    if new:
-        state.applied[delta.origin_partition] = new[-1].offset
-    return bool(new)
+    if not new:
+        return False
+    now = max(state.decayed_at, *(change.at for change in new))
+    state.decayed *= left_after(now - state.decayed_at)
+    hours: dict[int, int] = {}
+    for _, at, weight, amount in map(_fields, new):
+        state.decayed += weight * left_after(now - at)
+        hour = int(at // HOUR_SECONDS)
+        hours[hour] = hours.get(hour, 0) + amount
+    state.decayed_at = now
+    for hour, amount in hours.items():
+        count_in(state.hourly, hour, amount, HOURLY_BUCKETS)
+    state.applied[delta.origin_partition] = new[-1].offset
+    return True
 
 
 def fold_tags(states: dict[str, TagTrend], deltas: Iterable[TagDelta]) -> int:
