@@ -150,7 +150,7 @@ class Completer:
                 rules.check_named(named, found)
         else:
             confirmed = await self._tools.database.read(lambda session: rows.parts_of(session, row.id))
-            found = [part for part in confirmed if stored.get(part.number) == part]
+            found = [part for part in confirmed if rules.is_same(part, stored.get(part.number))]
         there = {part.number for part in found}
         if missing := [number for number in range(1, row.part_count + 1) if number not in there]:
             raise rules.missing_parts(missing)

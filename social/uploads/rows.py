@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from media.parts import Incoming, PartInfo
 from social.ids import canonical
 from social.uploads.model import UploadSession
+from social.uploads.rules import is_same
 from social.uploads.states import OPEN, Operation, after
 from social.views import Principal
 from tables.errors import ContentNotFound, NotContentOwner, SessionExpired
@@ -103,7 +104,7 @@ async def adopt(session: AsyncSession, row: UploadSessionRow, stored: Sequence[P
     """Let the confirmed parts be those that the store has: it received them itself (A28, A52)."""
     confirmed = {part.number: part for part in await parts_of(session, row.id)}
     for part in stored:
-        if confirmed.pop(part.number, None) != part:
+        if not is_same(part, confirmed.pop(part.number, None)):
             await put_part(session, row, part, at)
     for number in confirmed:
         gone = await session.get(UploadPartRow, (row.id, number))

@@ -184,6 +184,15 @@ def check_total(found: int, size_bytes: int) -> None:
         raise ChecksumMismatch("The file has fewer bytes than were declared.", details=details)
 
 
+def is_same(part: PartInfo, other: PartInfo | None) -> bool:
+    """Tell whether two descriptions are of the same bytes; not every store keeps a part's SHA-256.
+
+    >>> is_same(PartInfo(1, 3, '"a"', "ff"), PartInfo(1, 3, "a")), is_same(PartInfo(1, 3, "a"), None)
+    (True, False)
+    """
+    return other is not None and (part.size_bytes, bare(part.etag)) == (other.size_bytes, bare(other.etag))
+
+
 def check_named(named: Mapping[int, str], stored: Iterable[PartInfo]) -> None:
     """Compare the list of a completion with what is stored (A29); a wrong list harms nothing stored.
 
