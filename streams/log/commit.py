@@ -16,8 +16,8 @@ from streams.log.store import EmbeddedLog
 from streams.log.tables import StructTable
 
 NO_HEADERS: Final[Headers] = ()
-#: Rows encoded before others have a turn: about a ms.
-STEP_BYTES: Final = 512 << 10
+#: Rows encoded before others have a turn: less than a ms.
+STEP_BYTES: Final = 256 << 10
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
