@@ -258,6 +258,39 @@ async def test_one_wins_when_two_sessions_of_a_video_complete(uploads_on):
     await uploads_on.assert_no_orphan()
 
 
+async def test_other_session_is_refused_while_one_of_the_video_is_completed(uploads):
+    """A48: before it can store anything at the source's key; a judged upload takes no part any more."""
+    owner = await uploads.user()
+    video_id = await uploads.draft(owner)
+    first, second = [await uploads.in_parts(owner, 3, video_id) for _ in range(2)]
+    for session, data in ((first, b"one"), (second, b"two")):
+        await uploads.send(session, owner, 1, data)
+
+    def at(step):
+        if step == "stored":
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(uploads.service.completer, "_at", at)
+        with pytest.raises(Killed):
+            await uploads.service.complete(first.id, owner)
+    for leased in (True, False):  # by its lease, then by its verdict
+        if not leased:
+            uploads.restart()
+            await uploads.service.sweep(everything=True)
+        with pytest.raises(Conflict) as refused:
+            await uploads.service.complete(second.id, owner)
+        assert refused.value.details == {"upload_session_id": first.id}
+        with pytest.raises(Conflict) as refused:
+            await uploads.send(first, owner, 1, b"new")
+        assert refused.value.code == "CONFLICT"
+    assert uploads.source(video_id) == b"one"
+    await uploads.service.cancel(first.id, owner)
+    assert uploads.objects() == {}
+    await uploads.service.complete(second.id, owner)
+    assert uploads.source(video_id) == b"two"
+
+
 async def test_completion_goes_on_when_its_client_goes_away(uploads, monkeypatch):
     """A48: large files are checked for longer than a client may wait."""
     owner = await uploads.user()
