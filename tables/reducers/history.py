@@ -211,8 +211,7 @@ def _progress(before: Watched | None, events: Sequence[EngagementEvent]) -> tupl
         completing = event.action is _COMPLETE and completed_at != viewed_at
         if completing:
             completed_at = viewed_at
-        # an event that comes late or again says nothing about the rung shown now (F23)
-        rung = event.bitrate if at > seen_at else ""
+        rung = event.bitrate if at > seen_at else ""  # a late one says nothing of the rung shown now (F23)
         switching = bool(rung and bitrate) and rung != bitrate and not new_view
         bitrate = rung or bitrate
         if new_view or completing or switching or now > fraction or now_ms > watch_ms:
