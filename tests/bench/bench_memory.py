@@ -3,8 +3,8 @@
     .venv/bin/python tests/bench/bench_memory.py [MILLIONS]
 
 A fixed population of users, videos and creators watches on and on, sent as envelopes. Rows are bounded, so
-memory rises until they are full and is flat from then on: 300 users whose histories and tastes are full
-after the first million. Target: no million after the second adds more than 5 %.
+memory rises until they are full and is flat from then on: 300 users and 3,000 videos, full after the first
+million or two. Target: no million after the second adds more than 5 %.
 """
 
 import asyncio
@@ -27,13 +27,16 @@ from streams.topics import ENGAGEMENT_EVENTS
 MILLIONS = 3
 EVENTS = 1_000_000
 USERS = 300
+VIDEOS = 3_000
 SITTING_VIDEOS = 20  # an envelope of a hundred events: large rows are written once for them
 ALLOWED = 1.05
 
 
 async def play(found: World, seed: int) -> None:
     """Publish a million events and wait until they are counted."""
-    for records in outgoing(sittings(EVENTS, users=USERS, seed=seed, videos=SITTING_VIDEOS)):
+    for records in outgoing(
+        sittings(EVENTS, users=USERS, seed=seed, videos=SITTING_VIDEOS, catalogue=VIDEOS)
+    ):
         await found.publish(records)
         while found.behind() > 200:
             await asyncio.sleep(0.005)

@@ -48,13 +48,18 @@ def creator_id(number: int) -> str:
 
 
 def sittings(
-    count: int, *, users: int = USERS, seed: int = 7, videos: int = SITTING // len(STEPS)
+    count: int,
+    *,
+    users: int = USERS,
+    seed: int = 7,
+    videos: int = SITTING // len(STEPS),
+    catalogue: int = VIDEOS,
 ) -> Iterator[list[EngagementEvent]]:
-    """Yield so many events, a sitting of so many videos at a time."""
+    """Yield so many events, a sitting of so many videos of the catalogue at a time."""
     size = videos * len(STEPS)
     rng = np.random.default_rng(seed)
-    ranks = np.arange(1, VIDEOS + 1, dtype=np.float64) ** -1.2
-    share = np.cumsum(ranks / ranks.sum())
+    ranks = np.arange(1, catalogue + 1, dtype=np.float64) ** -1.2
+    share = np.cumsum(ranks / ranks.sum())[:-1]
     for number in range(0, count, size):
         user = f"5b0c6a1e-0000-4000-8000-{int(rng.integers(users)):012d}"
         drawn = np.searchsorted(share, rng.random(videos)).tolist()
@@ -67,7 +72,7 @@ def sittings(
 
 def _event(user: str, event_id: str, video: int, step: int, at: float) -> EngagementEvent:
     return EngagementEvent(
-        event_id=event_id, user_id=user, video_id=video_id(min(video, VIDEOS - 1)), action=STEPS[step],
+        event_id=event_id, user_id=user, video_id=video_id(video), action=STEPS[step],
         occurred_at=at, owner_id=creator_id(video), duration_seconds=10.0, watch_seconds=2.5 * step,
     )  # fmt: skip
 
