@@ -26,7 +26,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the front listens on.")
     port: int = Field(8080, ge=0, le=65535, description="Port the front listens on.")
     base_url: str = Field("", description="Public origin in ids and links; default http://HOST:PORT.")
-    data_dir: Path = Field(Path("data"), description="Folder of everything that is kept.")
+    data_dir: Path = Field(
+        Path("data"), validate_default=True, description="Folder of everything that is kept."
+    )
     secrets_dir: Path | None = Field(None, description="Folder of keys; default DATA_DIR/secrets.")
     broker: str = Field("embedded://", description="Message log: embedded:// or kafka://host:port.")
     database_url: SecretStr = Field(
@@ -96,6 +98,12 @@ class Settings(BaseSettings):
     lake_query_seconds: float = Field(30.0, gt=0, le=300, description="Time a query may take.")
     lake_query_mb: int = Field(512, ge=64, description="Memory a query may take, MB.")
     dead_letters_alert: int = Field(10, ge=1, description="Dead letters in an hour that raise the alert.")
+
+    @field_validator("data_dir", "secrets_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        """Child processes work in a folder of their own."""
+        return None if value is None else value.absolute()
 
     @field_validator("broker")
     @classmethod
