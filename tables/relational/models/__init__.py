@@ -20,6 +20,7 @@ from tables.relational.models.videos import (
     UploadPartRow,
     UploadSessionRow,
     VideoAssetRow,
+    VideoRegionRow,
     VideoRow,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "UserRow",
     "UtcDateTime",
     "VideoAssetRow",
+    "VideoRegionRow",
     "VideoRow",
     "moment",
     "seconds",

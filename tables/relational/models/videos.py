@@ -79,6 +79,15 @@ class VideoRow(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class VideoRegionRow(Base):
+    """A region that a video is not shown in (C36): ISO 3166 letters such as DE or US-CA."""
+
+    __tablename__ = "video_regions"
+
+    video_id: Mapped[str] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), primary_key=True)
+    region: Mapped[str] = mapped_column(String(8), primary_key=True)
+
+
 class VideoAssetRow(Base):
     """One stored output (B33). Empty strings stand for "none" so that the unique index holds for them too."""
 
