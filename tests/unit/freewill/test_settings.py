@@ -1,8 +1,8 @@
 """Settings, their names and their masks (INTERFACE Process; N24, N31)."""
 
 import os
-from pathlib import Path
 import stat
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
