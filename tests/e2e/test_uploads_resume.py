@@ -23,7 +23,7 @@ async def put(client, path, data):
 
 async def test_upload_finishes_when_the_server_is_killed_in_the_middle(make_server, make_client, shared_dir):
     """A15, A19, A36, A37, DESIGN invariant 2: what was confirmed survives, finalize is asked again."""
-    data = (shared_dir / "media/clips/flower.mp4").read_bytes()
+    data = (shared_dir / "media/clips/sample_fragmented.mp4").read_bytes()
     chunks = cut(data, 6)
     server = make_server()
     await server.start()
@@ -31,7 +31,7 @@ async def test_upload_finishes_when_the_server_is_killed_in_the_middle(make_serv
     session = await owner.post(
         "/api/v1/uploads",
         {
-            "filename": "flower.mp4",
+            "filename": "clip.mp4",
             "file_size": len(data),
             "total_chunks": 6,
             "checksum": hashlib.sha256(data).hexdigest(),

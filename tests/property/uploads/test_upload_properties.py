@@ -36,7 +36,6 @@ CLIPS = (
     "dolbyVision-hdr.MOV",
     "bbb_176x144_128kbps_15fps_h263.3gp",
     "sample.avi",
-    "glass.wmv",
     "sample.mkv",
 )
 
