@@ -158,6 +158,21 @@ class ChecksumMismatch(BadRequest):
     message = "The bytes that arrived are not the ones that were declared."
 
 
+class ChunkChecksumMismatch(ChecksumMismatch):
+    """The bytes of one request are not those of its checksum; none of them was kept (tus, Checksum)."""
+
+    code = "CHUNK_CHECKSUM_MISMATCH"
+    status = 460
+
+
+class UnsupportedVersion(BadRequest):
+    """The request is of no supported version of the protocol; ``Tus-Version`` names those (tus, Core)."""
+
+    code = "UNSUPPORTED_VERSION"
+    status = 412
+    message = "This version of the protocol is not supported."
+
+
 class PayloadTooLarge(BadRequest):
     """The body of a request that is no file upload is over its limit; ``details.limit`` in bytes."""
 
@@ -289,6 +304,14 @@ class SignatureRefused(Forbidden):
 
     code = "SIGNATURE_REFUSED"
     message = "This link is not valid any more."
+
+
+class GeoBlocked(Forbidden):
+    """The content is not shown in the region of the caller's address (C36)."""
+
+    code = "GEO_BLOCKED"
+    status = 451
+    message = "This is not available in your region."
 
 
 class Missing(AppError):

@@ -91,6 +91,12 @@ def read_query(request: web.Request, model: type[Model]) -> Model:
     return parse(model, dict(request.query))
 
 
+def read_headers(request: web.Request, model: type[Model]) -> Model:
+    """Read request headers into a model whose fields have their names (VALIDATION_ERROR)."""
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return parse(model, {name: request.headers[name] for name in names if name in request.headers})
+
+
 def parse(model: type[Model], data: Mapping[str, Any]) -> Model:
     """Validate plain data (VALIDATION_ERROR, ``details.field``)."""
     try:

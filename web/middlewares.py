@@ -4,13 +4,14 @@
 2. ``observe``: access log and metrics, without tokens (P32, P33, P37);
 3. ``shape_errors``: every failure becomes the JSON of O1;
 4. ``cross_origin``: preflight answers for the configured origins (N12);
-5. ``gate``: 503 until the tables are recovered (P38);
-6. ``authenticate``: who calls, and whether the route lets them (N3, N4, N11);
-7. ``limit_rate``: sliding windows per person and address (N7-N9, X65);
-8. ``forward``: to the worker that holds the row that the route reads (F17, ``web/forwarding.py``);
-9. ``repeat_once``: ``Idempotency-Key`` (H8);
-10. ``compress``: JSON over 2 kB for those who ask (N10);
-11. ``serve_client``: the browser client, for what is no route of the table.
+5. ``keep_apart``: media on its own origin, and nothing else there (``web/media_origin.py``);
+6. ``gate``: 503 until the tables are recovered (P38);
+7. ``authenticate``: who calls, and whether the route lets them (N3, N4, N11);
+8. ``limit_rate``: sliding windows per person and address (N7-N9, X65);
+9. ``forward``: to the worker that holds the row that the route reads (F17, ``web/forwarding.py``);
+10. ``repeat_once``: ``Idempotency-Key`` (H8);
+11. ``compress``: JSON over 2 kB for those who ask (N10);
+12. ``serve_client``: the browser client, for what is no route of the table.
 """
 
 import asyncio
@@ -25,12 +26,13 @@ import structlog
 from aiohttp import hdrs, web
 
 from tables import errors as app_errors
-from web import errors, hops, pages
+from web import errors, hops, pages, tus
 from web.forwarding import forward
 from web.http import address_of, caller, deps, route_of
 from web.idempotency import MAX_KEY_CHARACTERS
-from web.keys import HOP, IDEMPOTENCY, PRINCIPAL, RATE, REQUEST_ID
+from web.keys import HOP, IDEMPOTENCY, PRINCIPAL, RATE, REQUEST_ID, TOLD
 from web.limits import ADDRESS_FACTOR, Limit
+from web.media_origin import keep_apart
 from web.routes import Auth, Handler, RateClass
 
 log = structlog.get_logger("web.access")
@@ -38,8 +40,14 @@ log = structlog.get_logger("web.access")
 REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 COMPRESS_FROM_BYTES = 2048
 CORS_MAX_AGE_SECONDS = "7200"
-CORS_ALLOW_HEADERS = "Authorization, Content-Type, Idempotency-Key, X-Request-ID, If-None-Match, Range"
-CORS_EXPOSE_HEADERS = "X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, ETag"
+CORS_ALLOW_HEADERS = ", ".join(
+    ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID", "If-None-Match", "Range",
+     *tus.REQUEST_HEADERS)
+)  # fmt: skip
+CORS_EXPOSE_HEADERS = ", ".join(
+    ("X-Request-ID", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "ETag",
+     *tus.ANSWER_HEADERS)
+)  # fmt: skip
 SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "strict-origin-when-cross-origin",
@@ -50,16 +58,16 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 
 @lru_cache(maxsize=8)
-def content_policy(origin: str) -> str:
+def content_policy(origins: str) -> str:
     """Return the Content-Security-Policy: nothing third-party, and scripts are only ours.
 
-    ``origin`` is the public one, where media URLs point to: the page may be open under another name of this
-    server, such as localhost. Inline styles are allowed because the client sets styles of elements.
+    ``origins`` are the public one and those that media URLs point to: the page may be open under another name
+    of this server, such as localhost. Inline styles are allowed because the client sets styles of elements.
     """
     return (
         f"default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        f"img-src 'self' data: blob: {origin}; media-src 'self' blob: {origin}; "
-        f"connect-src 'self' {origin}; worker-src 'self' blob:; "
+        f"img-src 'self' data: blob: {origins}; media-src 'self' blob: {origins}; "
+        f"connect-src 'self' {origins}; worker-src 'self' blob:; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 
@@ -69,10 +77,11 @@ async def decorate(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     headers["X-Request-ID"] = request.get(REQUEST_ID, "-")
     headers.update(request.get(RATE, {}))
+    headers.update(request.get(TOLD, {}))
     settings = deps(request).settings
     for name, value in SECURITY_HEADERS.items():
         headers[name] = value
-    headers.setdefault("Content-Security-Policy", content_policy(settings.base_url))
+    headers.setdefault("Content-Security-Policy", content_policy(" ".join((settings.base_url, *settings.media_hosts))))
     origin = request.headers.get(hdrs.ORIGIN)
     if origin and origin in settings.cors_origins:
         headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
@@ -287,6 +296,7 @@ MIDDLEWARES = (
     observe,
     shape_errors,
     cross_origin,
+    keep_apart,
     gate,
     authenticate,
     limit_rate,

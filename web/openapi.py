@@ -55,7 +55,7 @@ def errors_of(row: Route) -> list[type[errors.AppError]]:
         found.append(errors.InsufficientRole)
     if row.request is not None:
         found += [errors.ValidationFailed, errors.UnsupportedMedia, errors.PayloadTooLarge]
-    if row.query is not None or row.form is not None or row.idempotent:
+    if row.query is not None or row.headers is not None or row.form is not None or row.idempotent:
         found.append(errors.ValidationFailed)
     if row.rate is not RateClass.FREE:
         found.append(errors.RateLimitExceeded)
@@ -110,11 +110,11 @@ def _parameters(row: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)", row.path)
     ]
-    if row.query is not None:
-        schema = row.query.model_json_schema()
+    for model, place in ((row.query, "query"), (row.headers, "header")):
+        schema = model.model_json_schema() if model is not None else {}
         for name, field in schema.get("properties", {}).items():
             required = name in schema.get("required", ())
-            found.append({"name": name, "in": "query", "required": required, "schema": field})
+            found.append({"name": name, "in": place, "required": required, "schema": field})
     if row.idempotent:
         text = {"type": "string", "maxLength": 255}
         found.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": text})

@@ -79,6 +79,7 @@ class Route:
         form: documentation model of a multipart body (the handler streams it itself).
         body: content type of a raw body that the handler streams itself, such as a part's bytes.
         query: model of the query parameters.
+        headers: model of the request headers that it reads, by their names.
         response: model of the JSON answer, None when there is none, or when it is not JSON.
         media_type: content type of a successful answer.
         status: status of success.
@@ -102,6 +103,7 @@ class Route:
     form: type[BaseModel] | None = None
     body: str | None = None
     query: type[BaseModel] | None = None
+    headers: type[BaseModel] | None = None
     response: type[BaseModel] | None = None
     media_type: str = "application/json"
     status: int = 200

@@ -21,6 +21,7 @@ from web.api import (
     media,
     sockets,
     tables,
+    tus,
     uploads,
     videos,
 )
@@ -269,6 +270,7 @@ TABLE: tuple[Route, ...] = (
     *ACCOUNTS,
     *VIDEOS,
     *uploads.ROUTES,
+    *tus.ROUTES,
     *GRAPH,
     *ENGAGEMENT,
     *INTERACTIONS,

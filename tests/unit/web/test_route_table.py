@@ -15,7 +15,7 @@ DESCRIPTION = describe(TABLE, "http://front.test", "1")
 # What needs no token by N3: registration, login, federation, health, signed media; what is public.
 OPEN = re.compile(
     r"/healthz|/readyz|/metrics|/api/openapi.json|/api/docs.*|/api/v1/auth/(register|login|refresh)"
-    r"|/api/v1/users/{user_id}(/videos)?|/api/v1/uploads/policies|/media/.*|/ap/.*|/.well-known/.*"
+    r"|/api/v1/users/{user_id}(/videos)?|/api/v1/uploads/policies|/api/v1/tus|/media/.*|/ap/.*|/.well-known/.*"
     r"|/nodeinfo/.*|/api/federation/inbox|/@{username}|/v/{video_id}"
     r"|/api(/v1)?/webhooks/uploads|/api/v1/uploads/{session_id}/parts/{number}"  # signed by themselves
     r"|/api/v1/ws/notifications|/api/v1/notifications/stream"
