@@ -306,7 +306,7 @@ def session_answer(session: UploadSession, *, camel: bool) -> BaseModel:
         "received_chunks": [part.number for part in session.parts],
         "created_at": moment(session.created_at),
     }
-    return shapes.SessionAnswer.model_validate(common | more)
+    return shapes.UploadSessionAnswer.model_validate(common | more)
 
 
 def _word(session: UploadSession) -> Any:
@@ -340,7 +340,7 @@ _byte = partial(_session, method="PUT", rate=RateClass.UPLOAD_PARTS, body="appli
 
 def _family(root: str, suffix: str, *, camel: bool) -> tuple[Route, ...]:
     """Return the rows of 001's calls in one of the two spellings."""
-    answer = shapes.CamelSessionAnswer if camel else shapes.SessionAnswer
+    answer = shapes.CamelSessionAnswer if camel else shapes.UploadSessionAnswer
     session = f"{root}/uploads/{{session_id}}"
     told = partial(_session, response=answer)
     moves = tuple(

@@ -137,7 +137,7 @@ class CamelPartState(PartState):
     model_config = CAMEL
 
 
-class SessionAnswer(Answer):
+class UploadSessionAnswer(Answer):
     """An upload session (A13, A25, A27, A52).
 
     `status` is in the words of the document that opened it: 000's for chunks, else 001's, which `state`
