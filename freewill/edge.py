@@ -8,7 +8,6 @@ import web
 from freewill.fediverse import build_federation
 from freewill.neighbours import table_reader
 from freewill.paths import uploads_path
-from media.urls import MediaSigner
 from social.views import Principal
 from streams.intake import WatchedVideo
 from streams.roles import SERVING
@@ -25,8 +24,6 @@ from web.table import TABLE
 if TYPE_CHECKING:
     from freewill.node import Node
 
-KEY_PAIR_ID = "media1"
-
 
 def build_front(node: "Node") -> WebService:
     """Return the listening service of a node; it is not started."""
@@ -38,6 +35,10 @@ def build_front(node: "Node") -> WebService:
             upload_dir=uploads_path(settings),
             client_dir=Path(web.__file__).parent / "client" / "dist",
             cors_origins=settings.cors_origins,
+            media_url=settings.media_origin,
+            media_port=settings.media_port,
+            media_cookie_domain=settings.media_cookie_domain,
+            media_hosts=node.delivery.hosts.all(),
             rate_limits=settings.rate_limits == "on",
             hop_secret=hops.secret_from(node.keyring.tokens),
         ),
@@ -49,9 +50,8 @@ def build_front(node: "Node") -> WebService:
         comments=node.interactions.comments,
         graph=node.graph,
         store=node.store,
-        signer=MediaSigner(
-            node.keyring.media, KEY_PAIR_ID, settings.public_url, lifetime_seconds=settings.media_url_seconds
-        ),
+        signer=node.delivery.signer,
+        delivery=node.delivery.tools,
         uploads=node.uploads,
         feeds=node.feeds,
         trending=node.streams.trending,

@@ -3,10 +3,10 @@
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from media.urls import generate_key
+from media.key_pairs import generate_key
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Keyring:
     """PEM of the RSA key of the server's own actor in the fediverse."""
     lake: bytes
     """Makes the pseudonyms of people in the lake, 32 bytes (N14, D20)."""
+    media_retired: tuple[bytes, ...] = field(default=(), repr=False)
+    """PEM of earlier keys of media: ``media.pem`` renamed ``media.NAME.pem``, kept while their links live."""
 
 
 def open_keyring(folder: Path) -> Keyring:
@@ -34,6 +36,7 @@ def open_keyring(folder: Path) -> Keyring:
         media=_read_or_make(folder / "media.pem", generate_key),
         instance=_read_or_make(folder / "instance.pem", generate_key),
         lake=_read_or_make(folder / "lake.key", lambda: secrets.token_bytes(32)),
+        media_retired=tuple(path.read_bytes() for path in sorted(folder.glob("media.*.pem"))),
     )
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from freewill.accounts import build_accounts
 from freewill.analysts import Analysts
+from freewill.delivery import MediaDelivery
 from freewill.edge import build_front, find_video
 from freewill.keyring import open_keyring
 from freewill.metrics import NodeMetrics
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 SWEEP_SECONDS = 300.0
 MAINTAIN_SECONDS = 60.0
+ARCHIVE_SECONDS = 3600.0
 
 
 class Node:
@@ -108,6 +110,7 @@ class Node:
             self.streams, self.log, group=APP_ID, holds=self.worker.holds, clock=clock
         )
         self.analysts = Analysts(self)
+        self.delivery = MediaDelivery(self)
         self.front = build_front(self)
 
     def _build_worker(self) -> tuple[StreamWorker, Catalogue]:
@@ -169,7 +172,7 @@ class Node:
         if pause := self.settings.tables_snapshot_seconds:
             snapshots = _every(pause, self.worker.snapshot)
             self._tasks.append(asyncio.create_task(snapshots, name="table snapshots"))
-        self._tasks += self.analysts.start()
+        self._tasks += self.analysts.start() + self.delivery.start()
         self._waiting_for.remove("tables")
         log.info("ready", url=self.settings.public_url, videos=len(self.catalogue))
 
@@ -198,6 +201,7 @@ class Node:
         self._waiting_for.append("stopping")
         self.analysts.stop()
         await self.front.stop()
+        await self.delivery.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -218,6 +222,7 @@ class Node:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(self.relay.run(), name="outbox relay")
             duties.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep")
+            duties.create_task(_every(ARCHIVE_SECONDS, self.delivery.archive_idle), name="archive")
 
     async def _sweep(self) -> None:
         """Remove what nobody owns any more: objects of lost uploads, event ids too old to come again."""

@@ -78,6 +78,27 @@ class Settings(BaseSettings):
     media_preset: str = Field("veryfast", description="x264 preset.")
     media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")
     media_url_seconds: int = Field(6 * 3600, ge=60, description="Life of a signed media URL, seconds.")
+    media_url: str = Field(
+        "", description="Origin of media; default the media port's, else the application's."
+    )
+    media_port: int = Field(0, ge=0, le=65535, description="A port that serves media only; 0: none.")
+    media_cookie_domain: str = Field("", description="Domain of both origins, for cookies across host names.")
+    media_hosts: tuple[str, ...] = Field(
+        (), description="Origins of CDNs that deliver media, as JSON, the primary first."
+    )
+    media_cdn_secret: SecretStr = Field(
+        SecretStr(""), description="Secret in X-Origin-Verify of a CDN that checks signatures itself."
+    )
+    media_purge_url: str = Field(
+        "", description="Told of changed media: POST to http(s)://, or PURGE to purge+http(s)://HOST."
+    )
+    media_purge_token: SecretStr = Field(SecretStr(""), description="Bearer token of those requests.")
+    media_regions: Path | None = Field(
+        None, description="Regions of addresses: a JSON file of networks, or a MaxMind database (.mmdb)."
+    )
+    archive_idle_days: float = Field(
+        0.0, ge=0, description="Days unwatched after which a video moves to the archive; 0: never."
+    )
     uploads_session_seconds: float = Field(86_400.0, ge=60, description="Life of an upload session, seconds.")
     uploads_url_seconds: float = Field(3_600.0, ge=1, description="Life of the URL of a part, seconds.")
     uploads_daily: int = Field(100, ge=1, description="Uploads of one person in 24 hours.")
@@ -130,6 +151,14 @@ class Settings(BaseSettings):
             raise ValueError("FREEWILL_ROLES: the embedded log has one process, which has all roles")
         return self
 
+    @model_validator(mode="after")
+    def _media_has_its_own_origin(self) -> Self:
+        if self.media_url and urlsplit(self.media_url)[:2] == urlsplit(self.public_url)[:2]:
+            raise ValueError("FREEWILL_MEDIA_URL has to be another origin than FREEWILL_BASE_URL")
+        if self.media_port and self.media_port == self.port:
+            raise ValueError("FREEWILL_MEDIA_PORT has to be another port than FREEWILL_PORT")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, values: dict[str, object]) -> dict[str, object]:
@@ -140,6 +169,12 @@ class Settings(BaseSettings):
     def public_url(self) -> str:
         """The origin in ids and links, without a slash at its end."""
         return (self.base_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def media_origin(self) -> str:
+        """The origin of media when it is not the application's, else empty."""
+        own_port = f"http://{self.host}:{self.media_port}" if self.media_port else ""
+        return (self.media_url or own_port).rstrip("/")
 
     @property
     def on_kafka(self) -> bool:

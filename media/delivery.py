@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from email.utils import formatdate
+from email.utils import formatdate, parsedate_to_datetime
 from typing import Final
 
 CONTENT_TYPES: Final = {
@@ -98,32 +98,42 @@ def honours_range(if_range: str | None, etag: str, modified_at: float) -> bool:
     return if_range == formatdate(modified_at, usegmt=True)
 
 
-def not_modified(if_none_match: str | None, etag: str) -> bool:
-    """Say whether the client's copy is this version (RFC 9110 section 13.1.2, weak comparison).
+def not_modified(
+    if_none_match: str | None, etag: str, if_modified_since: str | None = None, modified_at: float = 0.0
+) -> bool:
+    """Say whether the client's copy is this version (RFC 9110 sections 13.1.2 and 13.1.3, weak comparison).
 
     >>> not_modified('"a", W/"b"', '"b"')
     True
     """
     if not if_none_match:
-        return False
+        return _unchanged(if_modified_since, modified_at)
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return "*" in tags or etag.removeprefix("W/") in tags
 
 
-def cache_control(key: str) -> str:
+def _unchanged(since: str | None, modified_at: float) -> bool:
+    """Say whether an object is not newer than a date, which has whole seconds; no date, no answer."""
+    try:
+        return since is not None and int(modified_at) <= parsedate_to_datetime(since).timestamp()
+    except ValueError:
+        return False
+
+
+def cache_control(key: str, *, private: bool = False) -> str:
     """Return ``Cache-Control`` for an object: playlists short, segments for ever, the rest between (C33).
 
     Pictures and mp4 files keep their name when a video is encoded again, so they are revalidated.
     """
-    extension = _extension(key)
+    extension, who = _extension(key), "private" if private else "public"
     if extension in PLAYLISTS:
-        return f"public, max-age={PLAYLIST_SECONDS}"
+        return f"{who}, max-age={PLAYLIST_SECONDS}"
     if extension in IMMUTABLE:
-        return f"public, max-age={SEGMENT_SECONDS}, immutable"
-    return f"public, max-age={PICTURE_SECONDS}"
+        return f"{who}, max-age={SEGMENT_SECONDS}, immutable"
+    return f"{who}, max-age={PICTURE_SECONDS}"
 
 
-def headers(key: str, etag: str, modified_at: float) -> dict[str, str]:
+def headers(key: str, etag: str, modified_at: float, *, private: bool = False) -> dict[str, str]:
     """Return the headers that every answer about an object carries.
 
     A stored file is data of a stranger: it is never sniffed into a page and never runs scripts.
@@ -133,7 +143,7 @@ def headers(key: str, etag: str, modified_at: float) -> dict[str, str]:
         "ETag": etag,
         "Last-Modified": formatdate(modified_at, usegmt=True),
         "Accept-Ranges": "bytes",
-        "Cache-Control": cache_control(key),
+        "Cache-Control": cache_control(key, private=private),
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }

@@ -159,6 +159,10 @@ class S3Store:
         check_key(key)
         return None
 
+    def open_local(self, key: str) -> None:
+        """Return None: objects are not on this machine."""
+        check_key(key)
+
     async def delete(self, key: str) -> None:
         """Delete an object; S3 does not mind when there is none."""
         with failures():

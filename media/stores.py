@@ -71,6 +71,9 @@ class ObjectStore(Protocol):
     def local_path(self, key: str) -> Path | None:
         """Return the object's own file for zero-copy serving, None when it is not on this machine."""
 
+    def open_local(self, key: str) -> tuple[ObjectInfo, BinaryIO] | None:
+        """Open an object's own file on the calling thread; None when ``local_path`` has none."""
+
     async def delete(self, key: str) -> None:
         """Delete an object; no error when there is none."""
 
@@ -154,6 +157,11 @@ class FileStore:
         path = self._live.root / check_key(key)
         return path if path.is_file() else None
 
+    def open_local(self, key: str) -> tuple[ObjectInfo, BinaryIO] | None:
+        """Open an object's file; what is known of it is of this very file, whatever replaces it meanwhile."""
+        file = self._live.open(check_key(key))
+        return None if file is None else (_info(key, os.fstat(file.fileno())), file)
+
     async def delete(self, key: str) -> None:
         """Delete an object and the folders that it leaves empty."""
         check_key(key)
@@ -199,15 +207,7 @@ class FileStore:
         found = live or self._archive.stat(key)
         if found is None:
             return None
-        return ObjectInfo(
-            key,
-            found.st_size,
-            content_type(key),
-            f'"{found.st_mtime_ns:x}-{found.st_size:x}"',
-            found.st_mtime,
-            archived=live is None,
-            restoring=live is None and key in self._restoring,
-        )
+        return _info(key, found, archived=live is None, restoring=live is None and key in self._restoring)
 
     def _open(self, key: str) -> BinaryIO:
         file = self._live.open(check_key(key))
@@ -228,6 +228,11 @@ class FileStore:
             target.adopt(key, source)
         elif target.stat(key) is None:
             raise ContentNotFound
+
+
+def _info(key: str, found: os.stat_result, *, archived: bool = False, restoring: bool = False) -> ObjectInfo:
+    etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+    return ObjectInfo(key, found.st_size, content_type(key), etag, found.st_mtime, archived, restoring)
 
 
 async def run_blocking(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -379,6 +379,14 @@ class ContentArchived(Conflict):
     message = "This is in the archive and has to be restored first."
 
 
+class PreconditionFailed(AppError):
+    """The content is not what ``If-Match`` expects: somebody changed it meanwhile (C19, RFC 9110 13.1.1)."""
+
+    code = "PRECONDITION_FAILED"
+    status = 412
+    message = "This was changed meanwhile. Read it again."
+
+
 class Failure(AppError):
     """Something that the server depends on failed."""
 

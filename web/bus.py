@@ -17,6 +17,8 @@ RANKINGS = "rankings"
 """Channel of user ids whose kept rankings are to be dropped."""
 RELATIONS = "relations"
 """Channel of user ids whose likes or saves have changed."""
+STANDINGS = "standings"
+"""Channel of video ids that are for others than before."""
 SESSIONS = "sessions"
 """Channel of session ids that have ended."""
 

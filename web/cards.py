@@ -27,7 +27,7 @@ MAX_CARDS = 5_000
 @dataclass(frozen=True, slots=True)
 class _Kept:
     card: Card
-    token: str  # of the signed URLs: another one means another window of validity
+    start: str  # of the signed URLs: another one means another window of validity, host or audience
     head: bytes  # the JSON object up to, and without, its closing brace
 
 
@@ -60,7 +60,7 @@ class CardCache:
         kept = self._kept.get(item.video_id)
         if kept is None:
             return False
-        if kept.card == item.card and kept.token == self._services.signer.token(item.video_id):
+        if kept.card == item.card and kept.start == self._start(item.card):
             self._kept.move_to_end(item.video_id)
             return True
         del self._kept[item.video_id]
@@ -70,10 +70,12 @@ class CardCache:
         for item in items:
             video = videos.get(item.video_id)
             if video is not None:
-                token = self._services.signer.token(video.id)
-                self._kept[video.id] = _Kept(item.card, token, self._head(item.card, video))
+                self._kept[video.id] = _Kept(item.card, self._start(item.card), self._head(item.card, video))
         while len(self._kept) > max(self._max, len(items)):
             self._kept.popitem(last=False)
+
+    def _start(self, card: Card) -> str:
+        return self._services.signer.prefix_url(card.video_id)
 
     def _head(self, card: Card, video: "Video") -> bytes:
         fixed = {

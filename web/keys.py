@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tables.records import Card, Impressions
     from tables.reducers.engagement import VideoEngagement
     from web.cards import CardCache
+    from web.delivery import Delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,10 @@ class WebSettings:
 
     ``base_url`` is the public origin without a slash at its end; ``upload_dir`` holds form uploads while
     they arrive; ``client_dir`` is the built browser client; ``trusted_proxies`` is the number of proxies
-    in front whose ``X-Forwarded-For`` entries are believed; ``hop_secret`` signs what workers pass to each
+    in front whose ``X-Forwarded-For`` entries are believed; ``media_url`` is the origin of media when that is
+    another one, ``media_port`` a port that serves nothing else, ``media_cookie_domain`` what both have in
+    common when their host names differ, ``media_hosts`` the origins of hosts that deliver it;
+    ``hop_secret`` signs what workers pass to each
     other, so all of them have the same (``web/hops.py``).
     """
 
@@ -52,6 +56,10 @@ class WebSettings:
     upload_dir: Path
     client_dir: Path
     cors_origins: tuple[str, ...] = ()
+    media_url: str = ""
+    media_port: int = 0
+    media_cookie_domain: str = ""
+    media_hosts: tuple[str, ...] = ()
     rate_limits: bool = True
     limits: Mapping[RateClass, Limit] = field(default_factory=lambda: DEFAULT_LIMITS)
     trusted_proxies: int = 0
@@ -157,6 +165,7 @@ class Deps:
     readiness: Callable[[], Readiness]
     accounts: Accounts
     videos: VideoService
+    delivery: Delivery
     interactions: Interactions
     comments: Comments
     graph: Graph

@@ -4,13 +4,14 @@
 2. ``observe``: access log and metrics, without tokens (P32, P33, P37);
 3. ``shape_errors``: every failure becomes the JSON of O1;
 4. ``cross_origin``: preflight answers for the configured origins (N12);
-5. ``gate``: 503 until the tables are recovered (P38);
-6. ``authenticate``: who calls, and whether the route lets them (N3, N4, N11);
-7. ``limit_rate``: sliding windows per person and address (N7-N9, X65);
-8. ``forward``: to the worker that holds the row that the route reads (F17, ``web/forwarding.py``);
-9. ``repeat_once``: ``Idempotency-Key`` (H8);
-10. ``compress``: JSON over 2 kB for those who ask (N10);
-11. ``serve_client``: the browser client, for what is no route of the table.
+5. ``keep_apart``: media on its own origin, and nothing else there (``web/media_origin.py``);
+6. ``gate``: 503 until the tables are recovered (P38);
+7. ``authenticate``: who calls, and whether the route lets them (N3, N4, N11);
+8. ``limit_rate``: sliding windows per person and address (N7-N9, X65);
+9. ``forward``: to the worker that holds the row that the route reads (F17, ``web/forwarding.py``);
+10. ``repeat_once``: ``Idempotency-Key`` (H8);
+11. ``compress``: JSON over 2 kB for those who ask (N10);
+12. ``serve_client``: the browser client, for what is no route of the table.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from web.http import address_of, caller, deps, route_of
 from web.idempotency import MAX_KEY_CHARACTERS
 from web.keys import HOP, IDEMPOTENCY, PRINCIPAL, RATE, REQUEST_ID, TOLD
 from web.limits import ADDRESS_FACTOR, Limit
+from web.media_origin import keep_apart
 from web.routes import Auth, Handler, RateClass
 
 log = structlog.get_logger("web.access")
@@ -56,16 +58,16 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 
 @lru_cache(maxsize=8)
-def content_policy(origin: str) -> str:
+def content_policy(origins: str) -> str:
     """Return the Content-Security-Policy: nothing third-party, and scripts are only ours.
 
-    ``origin`` is the public one, where media URLs point to: the page may be open under another name of this
-    server, such as localhost. Inline styles are allowed because the client sets styles of elements.
+    ``origins`` are the public one and those that media URLs point to: the page may be open under another name
+    of this server, such as localhost. Inline styles are allowed because the client sets styles of elements.
     """
     return (
         f"default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        f"img-src 'self' data: blob: {origin}; media-src 'self' blob: {origin}; "
-        f"connect-src 'self' {origin}; worker-src 'self' blob:; "
+        f"img-src 'self' data: blob: {origins}; media-src 'self' blob: {origins}; "
+        f"connect-src 'self' {origins}; worker-src 'self' blob:; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 
@@ -79,7 +81,8 @@ async def decorate(request: web.Request, response: web.StreamResponse) -> None:
     settings = deps(request).settings
     for name, value in SECURITY_HEADERS.items():
         headers[name] = value
-    headers.setdefault("Content-Security-Policy", content_policy(settings.base_url))
+    origins = " ".join(dict.fromkeys((settings.base_url, *settings.media_hosts)))
+    headers.setdefault("Content-Security-Policy", content_policy(origins))
     origin = request.headers.get(hdrs.ORIGIN)
     if origin and origin in settings.cors_origins:
         headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
@@ -294,6 +297,7 @@ MIDDLEWARES = (
     observe,
     shape_errors,
     cross_origin,
+    keep_apart,
     gate,
     authenticate,
     limit_rate,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from media.layout import AssetType
+from social.videos.standing import audience_of
 from web.schemas.videos import Creator, EncodingAnswer, Playback, Thumbnails, VideoAnswer, VideoPost
 
 if TYPE_CHECKING:
@@ -48,18 +49,20 @@ def video_counters(engagement: "VideoEngagement | None", video: "Video") -> dict
 def playback(video: "Video", services: "Deps") -> Playback:
     """Return how to play a video, signed; nothing but nulls unless it is READY (C13, C31, C34)."""
     if video.status != "READY":
-        return Playback()
+        return Playback(state="failed" if video.status == "FAILED" else "processing")
+    audience = audience_of(video)
 
     def url(kind: AssetType) -> str | None:
         found = next((a for a in video.assets if a.type == kind and not a.key.endswith(".jpg")), None)
         found = found or video.asset(kind)
-        return services.signer.url(found.key) if found else None
+        return services.signer.url(found.key, audience) if found else None
 
     hls = url(AssetType.HLS_MASTER)
     rungs = [asset for asset in video.assets if asset.type == AssetType.HLS_RENDITION and asset.quality]
     rungs.sort(key=lambda asset: asset.bandwidth or 0, reverse=True)
     return Playback(
         ready=hls is not None,
+        state="processing" if hls is None else "ready",
         stream_url=hls,
         hls_url=hls,
         dash_url=url(AssetType.DASH_MANIFEST),
@@ -73,7 +76,8 @@ def playback(video: "Video", services: "Deps") -> Playback:
 
 def thumbnails(video: "Video", services: "Deps") -> Thumbnails:
     """Return the three sizes of B27, null until they exist."""
-    found = {a.quality: services.signer.url(a.key) for a in video.assets if a.type == AssetType.THUMBNAIL}
+    signer, audience = services.signer, audience_of(video)
+    found = {a.quality: signer.url(a.key, audience) for a in video.assets if a.type == AssetType.THUMBNAIL}
     return Thumbnails(small=found.get("small"), medium=found.get("medium"), large=found.get("large"))
 
 
@@ -126,7 +130,7 @@ def video_post(video: "Video", services: "Deps") -> VideoPost:
                 "width": asset.width,
                 "height": asset.height,
                 "bitrate": asset.bandwidth,
-                "url": services.signer.url(asset.key),
+                "url": services.signer.url(asset.key, audience_of(video)),
             }
             for asset in video.assets
             if asset.type == AssetType.HLS_RENDITION

@@ -68,7 +68,11 @@ class WebService:
     """The listening front of one process."""
 
     def __init__(self, app: web.Application, host: str, port: int) -> None:
-        """Take an application from ``web.app.create_app``; port 0 lets the system choose."""
+        """Take an application from ``web.app.create_app``; port 0 lets the system choose.
+
+        A port of media's own (``WebSettings.media_port``) is listened on too; ``web.media_origin`` tells
+        them apart.
+        """
         self._app, self._deps = app, app[DEPS]
         self._host, self._port = host, port
         self._runner: FrontRunner | None = None
@@ -85,14 +89,19 @@ class WebService:
             shutdown_timeout=self._deps.settings.shutdown_seconds,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, reuse_address=True, backlog=1024)
+        media_port = self._deps.settings.media_port
+        for port in (self._port, media_port) if media_port else (self._port,):
+            await self._listen(port)
+        log.info("listening", host=self._host, port=self.port)
+
+    async def _listen(self, port: int) -> None:
+        assert self._runner is not None
         try:
-            await site.start()
+            await web.TCPSite(self._runner, self._host, port, reuse_address=True, backlog=1024).start()
         except OSError as error:
             await self._runner.cleanup()
-            reason = f"cannot listen on {self._host}:{self._port}: {error.strerror}"
+            reason = f"cannot listen on {self._host}:{port}: {error.strerror}"
             raise OSError(error.errno, reason) from error
-        log.info("listening", host=self._host, port=self.port)
 
     @property
     def port(self) -> int:

@@ -19,6 +19,8 @@ from web.api import (
     health,
     interactions,
     media,
+    playback,
+    reels,
     sockets,
     tables,
     tus,
@@ -121,8 +123,11 @@ VIDEOS = (
     _video(path="/media/{token}/videos/{key:.+}", handler=media.media, name="media",
            summary="Media bytes behind a signed URL; ranges are honoured.", rate=FREE,
            media_type="application/octet-stream", tag="media",
-           errors=(errors.SignatureRefused, errors.ContentNotFound, errors.RangeNotSatisfiable,
-                   errors.StorageFailure)),
+           errors=(errors.SignatureRefused, errors.ContentNotFound, errors.GeoBlocked, errors.ContentArchived,
+                   errors.RangeNotSatisfiable, errors.DatabaseFailure, errors.StorageFailure)),
+    _video(path="/media/health", handler=media.health, name="media_health",
+           summary="Whether this origin of media answers, for delivery hosts.", rate=FREE,
+           media_type="text/plain", tag="media"),
 )  # fmt: skip
 
 _graph = partial(Route, method="POST", tag="graph", auth=Auth.REQUIRED, response=graph.FollowAnswer)
@@ -270,6 +275,8 @@ TABLE: tuple[Route, ...] = (
     *ACCOUNTS,
     *VIDEOS,
     *uploads.ROUTES,
+    *playback.ROUTES,
+    *reels.ROUTES,
     *tus.ROUTES,
     *GRAPH,
     *ENGAGEMENT,

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from tables.errors import ContentNotFound
 from web.api.fediverse_answers import FEDERATION
-from web.api.media import serve_object
+from web.objects import serve_object
 
 
 async def media(request: web.Request) -> web.StreamResponse:

@@ -1,63 +1,98 @@
-"""Media bytes behind signed URLs (C27, C31, C33, C40)."""
+"""Media bytes behind signed URLs (C27, C31, C33, C36-C40, X16)."""
+
+import hmac
+import re
 
 from aiohttp import hdrs, web
 
-from media import delivery
-from tables.errors import ContentNotFound, RangeNotSatisfiable
-from web.http import deps
+from media.cloudfront import AUDIENCES, Asked
+from media.regions import blocked
+from media.urls import Audience, video_of
+from tables.errors import ContentNotFound, GeoBlocked
+from web.http import address_of, deps
+from web.objects import PLAYER_HEADERS, serve_object
 
-# Players on other pages need these; the token in the URL is the permission, so any origin may ask.
-PLAYER_HEADERS = {
-    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
-    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Content-Length, Content-Range, Accept-Ranges, ETag",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-    "Timing-Allow-Origin": "*",
-}
+CDN_SECRET = "X-Origin-Verify"  # noqa: S105 - the name of a header
+# Document 001's other names of the same files (X16).
+_SHORT = (
+    (re.compile(r"master\.m3u8"), "hls/master.m3u8"),
+    (re.compile(r"manifest\.mpd"), "dash/manifest.mpd"),
+    (re.compile(r"renditions/(\d+p)(?:\.m3u8|/playlist\.m3u8)"), r"hls/\1/playlist.m3u8"),
+    (re.compile(r"segments/(\d+p)/(segment_\d+\.ts)"), r"hls/\1/\2"),
+)
 
 
 async def media(request: web.Request) -> web.StreamResponse:
     """Answer an object of a video, whole or a range of it."""
-    services = deps(request)
     key = f"videos/{request.match_info['key']}"
-    services.signer.verify(request.match_info["token"], key, services.clock())
+    audience, shared = granted(request, key)
+    await _check_standing(request, video_of(key), audience)
     if key.split("/")[2].startswith("source."):
         raise ContentNotFound  # the original is for processing only
-    return await serve_object(request, key)
+    longer = _canonical(key)
+    if longer:
+        target = "/".join(
+            (request.rel_url.raw_path.rpartition(f"/{video_of(key)}/")[0], video_of(key), longer)
+        )
+        query = request.rel_url.raw_query_string
+        return web.Response(status=302, headers={hdrs.LOCATION: target + (f"?{query}" if query else "")})
+    private = audience is not Audience.PUBLIC or not shared
+    return await serve_object(request, key, _headers(request, video_of(key)), private=private)
 
 
-async def serve_object(request: web.Request, key: str) -> web.StreamResponse:
-    """Answer a stored object, whole or a range of it; the caller has decided that it may be seen.
+def granted(request: web.Request, key: str) -> tuple[Audience, bool]:
+    """Return whom the link of a request is for, and whether caches between may keep the answer.
+
+    A token in the path is part of what a cache goes by; cookies are not, so only a CDN that checks them
+    itself may keep what they open.
 
     Raises:
-        ContentNotFound: there is no such object (CONTENT_NOT_FOUND).
-        RangeNotSatisfiable: the range starts past its end (RANGE_NOT_SATISFIABLE).
+        SignatureRefused: SIGNATURE_REFUSED.
     """
-    info = await deps(request).store.stat(key)
-    if info is None:
-        raise ContentNotFound
-    headers = delivery.headers(key, info.etag, info.modified_at) | PLAYER_HEADERS
-    if delivery.not_modified(request.headers.get(hdrs.IF_NONE_MATCH), info.etag):
-        return web.Response(status=304, headers=headers)
-    whole = not delivery.honours_range(request.headers.get(hdrs.IF_RANGE), info.etag, info.modified_at)
-    part = delivery.select(None if whole else request.headers.get(hdrs.RANGE), info.size_bytes)
-    if part.content_range:
-        headers[hdrs.CONTENT_RANGE] = part.content_range
-    if part.status == 416:
-        raise RangeNotSatisfiable(details={"size": info.size_bytes})
-    return await _send(request, key, part, headers)
+    services, token = deps(request), request.match_info["token"]
+    if token not in AUDIENCES:
+        return services.signer.verify(token, key, services.clock()).audience, True
+    video_of(key)
+    secret = services.delivery.cdn_secret
+    if secret and hmac.compare_digest(request.headers.get(CDN_SECRET, "").encode(), secret.encode()):
+        return Audience(token), True
+    asked = Asked(request.rel_url.raw_path_qs, request.cookies, address_of(request))
+    return services.delivery.links.verify(token, key, asked).audience, "Signature" in request.query
 
 
-async def _send(
-    request: web.Request, key: str, part: delivery.Slice, headers: dict[str, str]
-) -> web.StreamResponse:
-    """Stream a slice; a local file goes out in larger blocks read off the loop by the store."""
+async def _check_standing(request: web.Request, video_id: str, audience: Audience) -> None:
+    """Refuse what was deleted or hidden since the link was made, or is not for this region (C36-C38)."""
     services = deps(request)
-    response = web.StreamResponse(status=part.status, headers=headers)
-    response.content_length = part.length
-    await response.prepare(request)
-    if request.method != hdrs.METH_HEAD and part.length:
-        services.metrics.media_bytes.inc(part.length)
-        async for block in services.store.read(key, part.start, part.end):
-            await response.write(block)
-    await response.write_eof()
-    return response
+    standing = await services.delivery.standings.of(video_id)
+    if standing is None or not standing.admits(audience):
+        raise ContentNotFound
+    if standing.regions and blocked(services.delivery.region_of(address_of(request)), standing.regions):
+        raise GeoBlocked
+
+
+def _canonical(key: str) -> str | None:
+    """Return the path below the video that a short name stands for, None when it is none.
+
+    >>> _canonical("videos/7/master.m3u8"), _canonical("videos/7/hls/master.m3u8")
+    ('hls/master.m3u8', None)
+    """
+    name = key.split("/", 2)[2]
+    return next((match.expand(full) for form, full in _SHORT if (match := form.fullmatch(name))), None)
+
+
+def _headers(request: web.Request, video_id: str) -> dict[str, str]:
+    """Return what an answer carries because of who asks: cookies only for our own pages, tags for a CDN."""
+    tag = f"video-{video_id}"
+    headers = {**PLAYER_HEADERS, "Cache-Tag": tag, "Surrogate-Key": tag}
+    settings, origin = deps(request).settings, request.headers.get(hdrs.ORIGIN)
+    if origin and origin in {settings.base_url, *settings.cors_origins}:
+        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
+    if settings.media_url or settings.cors_origins:
+        headers[hdrs.VARY] = hdrs.ORIGIN
+    return headers
+
+
+async def health(request: web.Request) -> web.Response:
+    """Answer a delivery host that looks whether this origin is there (C32)."""
+    return web.Response(text="ok\n", headers={hdrs.CACHE_CONTROL: "no-store"})

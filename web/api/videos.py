@@ -12,6 +12,7 @@ from social.videos import check_metadata
 from social.videos.metadata import MAX_DESCRIPTION_CHARS, MAX_TAGS, MAX_TITLE_CHARS
 from tables.errors import AppError, ContentNotFound, UserNotFound
 from web.http import caller, deps, no_content, principal, read_query, reply
+from web.playing import explained
 from web.render import encoding_answer, video_answer, video_post
 from web.schemas.base import Page, uuid_or
 from web.schemas.videos import PoliciesAnswer, Policy, VideoList, VideoQuery
@@ -94,7 +95,9 @@ async def get_video(request: web.Request) -> web.Response:
     if viewer is not None:
         mine = await services.interactions.relations(viewer.user_id, [video.id])
         liked, saved = video.id in mine.liked, video.id in mine.saved
-    response = reply(video_answer(video, services, liked=liked, saved=saved))
+    answer = video_answer(video, services, liked=liked, saved=saved)
+    answer.playback = await explained(request, video, answer.playback)
+    response = reply(answer)
     return with_etag(request, response)
 
 

@@ -51,6 +51,9 @@ class Playback(Answer):
     """How to play; every URL is null unless READY (C13)."""
 
     ready: bool = False
+    state: Literal["processing", "failed", "ready", "archived", "restoring", "geo_blocked"] = Field(
+        "processing", description="Why it can or cannot be played now; lists tell of the processing only."
+    )
     stream_url: str | None = None
     hls_url: str | None = None
     dash_url: str | None = None
@@ -59,6 +62,7 @@ class Playback(Answer):
     preview_url: str | None = None
     storyboard_url: str | None = None
     qualities: list[str] = Field(default_factory=list)
+    drm: dict[str, str] | None = Field(None, description="What a player needs for a licence.")
 
 
 class Creator(Answer):

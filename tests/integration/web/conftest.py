@@ -15,6 +15,7 @@ from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 
 from media import layout
+from media.cloudfront import PolicySigner
 from media.layout import AssetType
 from media.parts import parts_for
 from media.policies import UploadPolicy
@@ -35,6 +36,7 @@ from social.throttle import LoginThrottle
 from social.tokens import AccessTokens
 from social.uploads import UploadLinks, UploadSessions, UploadSettings, UploadTools
 from social.videos import VideoService
+from social.videos.standing import Standings
 from social.views import Principal
 from streams.intake import EngagementIntake, WatchedVideo
 from streams.reading import plain
@@ -49,6 +51,7 @@ from tables.relational.engine import Database
 from tables.relational.migrate import migrate
 from tables.relational.models import UserRow, moment
 from web.app import create_app
+from web.delivery import Delivery
 from web.hub import Hub
 from web.keys import Deps, Readiness, WebSettings
 from web.limits import MemoryLimiter
@@ -385,13 +388,17 @@ def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, A
         video = found.get(video_id)
         return WatchedVideo(video.owner_id, video.duration_seconds or 0.0) if video else None
 
+    signer = MediaSigner(signing_key(), "K1", BASE_URL, clock=clock)
     return {
         "videos": videos,
+        "delivery": Delivery(
+            standings=Standings(database, clock), links=PolicySigner(signer.keys, lambda: [BASE_URL], clock)
+        ),
         "interactions": interactions,
         "comments": Comments(database, clock),
         "graph": Graph(database, clock),
         "store": store,
-        "signer": MediaSigner(signing_key(), "K1", BASE_URL, clock=clock),
+        "signer": signer,
         "uploads": UploadSessions(
             UploadTools(
                 database=database,

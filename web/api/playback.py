@@ -1,0 +1,173 @@
+"""How to play a video, in every form of signature; restoring, purging and blocking by region."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from media.archive import archive_state, restore_video
+from social.videos.standing import audience_of
+from tables.errors import (
+    ContentAlreadyDeleted,
+    ContentNotFound,
+    DatabaseFailure,
+    NotContentOwner,
+    StorageFailure,
+)
+from web.api.videos import video_id_of
+from web.http import caller, deps, no_content, principal, read_json, read_query, reply
+from web.playing import advice_for, explained
+from web.render import moment, playback
+from web.routes import Auth, Route
+from web.schemas.playback import ArchiveAnswer, PlaybackAnswer, PlaybackQuery, RegionsRequest
+
+if TYPE_CHECKING:
+    from social.views import Video
+    from web.schemas.videos import Playback
+
+AUTO = "auto"
+_URLS = ("stream_url", "hls_url", "dash_url", "mp4_url", "poster_url", "preview_url", "storyboard_url")
+
+
+async def get_playback(request: web.Request) -> web.Response:
+    """Answer how the caller can play a video; sets the cookies when those are asked for."""
+    services, query = deps(request), read_query(request, PlaybackQuery)
+    video = await services.videos.get(video_id_of(request), caller(request))
+    playing = await explained(request, video, playback(video, services))
+    if query.form != "path":
+        playing = _signed_otherwise(request, video, playing, query.form)
+    answer = PlaybackAnswer(
+        **playing.model_dump(),
+        video_id=video.id,
+        form=query.form,
+        expires_at=moment(services.signer.expiry()),
+        quality_choices=[AUTO, *playing.qualities] if playing.ready else [],
+        recommendation=advice_for(request, video),
+    )
+    response = reply(answer, headers={"Cache-Control": "private, no-store"})
+    if query.form == "cookies" and playing.ready:
+        _set_cookies(request, video, response)
+    return response
+
+
+def _signed_otherwise(request: web.Request, video: "Video", playing: "Playback", form: str) -> "Playback":
+    """Return the same addresses with CloudFront's query, or bare for those who have the cookies."""
+    services, audience = deps(request), audience_of(video)
+    changed = {}
+    for name in _URLS:
+        if getattr(playing, name) is None:
+            continue
+        key = getattr(playing, name).split("/media/", 1)[1].split("/", 1)[1]
+        if form == "query":
+            changed[name] = services.delivery.links.url(key, audience, services.signer.expiry())
+        else:
+            changed[name] = f"{services.signer.base_url}/media/{audience}/{key}"
+    return playing.model_copy(update=changed)
+
+
+def _set_cookies(request: web.Request, video: "Video", response: web.Response) -> None:
+    """Set the cookies for this video's files and no others, until they expire."""
+    services, audience = deps(request), audience_of(video)
+    expires_at = services.signer.expiry()
+    secure = services.signer.base_url.startswith("https://")
+    for name, value in services.delivery.links.cookies(video.id, audience, expires_at).items():
+        response.set_cookie(
+            name,
+            value,
+            path=f"/media/{audience}/videos/{video.id}/",
+            max_age=max(1, int(expires_at - services.clock())),
+            httponly=True,
+            secure=secure,
+            samesite="None" if secure else "Lax",
+            domain=services.settings.media_cookie_domain or None,
+        )
+
+
+async def restore(request: web.Request) -> web.Response:
+    """Ask for a video's files back from the archive."""
+    services, video = deps(request), await _owned(request)
+    await restore_video(services.store, video.id)
+    return reply(await _archive(request, video), status=202)
+
+
+async def purge(request: web.Request) -> web.Response:
+    """Let every cache drop what it keeps of a video, such as a damaged playlist."""
+    services = deps(request)
+    video = await services.videos.get(video_id_of(request), principal(request))
+    services.delivery.standings.forget(video.id)
+    await services.delivery.purge(video.id, "operator")
+    return no_content()
+
+
+async def set_regions(request: web.Request) -> web.Response:
+    """Set the regions that a video is not shown in."""
+    services, body = deps(request), await read_json(request, RegionsRequest)
+    video_id = video_id_of(request)
+    await services.delivery.standings.block(video_id, principal(request), body.blocked)
+    services.delivery.changed(video_id)
+    return no_content()
+
+
+async def _owned(request: web.Request) -> "Video":
+    who = principal(request)
+    video = await deps(request).videos.get(video_id_of(request), who)
+    if video.owner_id != who.user_id and not who.is_operator:
+        raise NotContentOwner
+    return video
+
+
+async def _archive(request: web.Request, video: "Video") -> ArchiveAnswer:
+    state = await archive_state(deps(request).store, video.id)
+    return ArchiveAnswer(video_id=video.id, state=state.value.lower())
+
+
+_OWN = (ContentNotFound, ContentAlreadyDeleted, NotContentOwner, DatabaseFailure)
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/videos/{video_id}/playback",
+        handler=get_playback,
+        name="get_playback",
+        summary="How the caller can play a video now, in any form of signature; sets cookies for that form.",
+        tag="media",
+        auth=Auth.OPTIONAL,
+        query=PlaybackQuery,
+        response=PlaybackAnswer,
+        errors=(ContentNotFound, DatabaseFailure, StorageFailure),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/videos/{video_id}/restore",
+        handler=restore,
+        name="restore_video",
+        summary="Ask for a video's files back from the archive.",
+        tag="media",
+        auth=Auth.REQUIRED,
+        status=202,
+        response=ArchiveAnswer,
+        errors=(*_OWN, StorageFailure),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/videos/{video_id}/purge",
+        handler=purge,
+        name="purge_video",
+        summary="Let every cache drop what it keeps of a video.",
+        tag="media",
+        auth=Auth.REQUIRED,
+        roles=frozenset({"operator", "service"}),
+        status=204,
+        errors=(ContentNotFound, DatabaseFailure),
+    ),
+    Route(
+        method="PUT",
+        path="/api/v1/videos/{video_id}/regions",
+        handler=set_regions,
+        name="set_video_regions",
+        summary="Set the regions that a video is not shown in.",
+        tag="media",
+        auth=Auth.REQUIRED,
+        status=204,
+        request=RegionsRequest,
+        errors=_OWN,
+    ),
+)

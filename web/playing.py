@@ -1,0 +1,84 @@
+"""Says how a video can be played by who asks, or why not (C34-C38, C47, R32)."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from media.archive import ArchiveState, archive_state
+from media.layout import AssetType
+from media.manifests import Recommendation, Variant, device_of, recommend
+from media.regions import blocked
+from tables.errors import GeoBlocked
+from tables.records import Asset
+from web.http import address_of, caller, deps
+from web.schemas.playback import Recommended
+from web.schemas.videos import Playback
+
+if TYPE_CHECKING:
+    from social.views import Video
+
+# In the words of the answer.
+_ARCHIVE = {ArchiveState.ARCHIVED: "archived", ArchiveState.RESTORING: "restoring"}
+
+
+async def is_blocked(request: web.Request, video: "Video") -> bool:
+    """Say whether a video is not shown in the region of the caller (C36)."""
+    delivery = deps(request).delivery
+    standing = await delivery.standings.of(video.id)
+    if standing is None or not standing.regions:
+        return False
+    return blocked(delivery.region_of(address_of(request)), standing.regions)
+
+
+async def check_region(request: web.Request, video: "Video") -> None:
+    """Refuse a caller in a region that the video is not shown in.
+
+    Raises:
+        GeoBlocked: GEO_BLOCKED.
+    """
+    if await is_blocked(request, video):
+        raise GeoBlocked
+
+
+async def explained(request: web.Request, video: "Video", playing: Playback) -> Playback:
+    """Return the playback of an answer with what hinders it: its region, the archive; else its licence.
+
+    Pictures stay: they are shown with the reason.
+    """
+    if not playing.ready:
+        return playing
+    reason = "geo_blocked" if await is_blocked(request, video) else None
+    reason = reason or _ARCHIVE.get(await archive_state(deps(request).store, video.id))
+    if reason is not None:
+        kept = playing.model_dump(include={"poster_url", "preview_url", "storyboard_url", "qualities"})
+        return Playback.model_validate(kept | {"state": reason})
+    licence = await deps(request).delivery.licences(video, caller(request))
+    return playing if licence is None else playing.model_copy(update={"drm": dict(licence)})
+
+
+def advice_for(request: web.Request, video: "Video") -> Recommended | None:
+    """Return what the caller's device should do with a video, from its rows; None without rungs (C47)."""
+    lines = min(video.width or 0, video.height or 0)
+
+    def order(asset: Asset) -> tuple[bool, int]:
+        """Put the best first that has no invented pixels, as the master playlist does (X14)."""
+        return min(asset.width or 0, asset.height or 0) > lines, -(asset.bandwidth or 0)
+
+    rungs = [
+        Variant("", f"{asset.quality}/", asset.bandwidth or 0)
+        for asset in sorted(video.assets, key=order)
+        if asset.type == AssetType.HLS_RENDITION and asset.quality
+    ]
+    if not rungs:
+        return None
+    return recommended(recommend(device_of(request.headers.get("User-Agent", "")), rungs))
+
+
+def recommended(advice: Recommendation) -> Recommended:
+    """Return a recommendation as answers have it."""
+    return Recommended(
+        device=advice.device.value,
+        start_quality=advice.start_quality,
+        start_bitrate=advice.start_bandwidth,
+        max_bitrate=advice.peak_bandwidth,
+    )
