@@ -64,6 +64,9 @@ class Video:
     description: str
     tags: tuple[str, ...]
     visibility: Visibility
+    hashtags: tuple[str, ...]
+    content_type: str
+    audio_url: str | None
     policy: str
     status: VideoStatus
     fail_code: str | None
@@ -72,6 +75,7 @@ class Video:
     moderation_reason: str | None
     progress: float
     stage: str
+    source_key: str | None
     source_mime: str | None
     source_size_bytes: int | None
     duration_seconds: float | None

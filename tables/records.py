@@ -296,7 +296,7 @@ class CatalogueChange(Record, frozen=True, kw_only=True):
 class ContentFact(Record, frozen=True, kw_only=True):
     """A fact about content. Topic ``events.content``, key video id (Z12, C43)."""
 
-    kind: str  # "video.status", "video.ready", "video.deleted"
+    kind: str  # "video.status", "video.ready", "video.updated", "video.deleted"
     video_id: str
     owner_id: str
     at: float

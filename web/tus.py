@@ -18,7 +18,7 @@ from uuid import UUID
 
 from media.policies import POLICIES, SHORT, UploadPolicy, policy_named
 from social.videos import VideoMetadata, check_metadata
-from social.videos.metadata import MAX_TITLE_CHARS
+from social.videos.metadata import MAX_TITLE_CHARS, NOTHING_FURTHER, ORIGINAL, Further
 from tables.errors import ValidationFailed
 
 VERSION: Final = "1.0.0"
@@ -71,6 +71,7 @@ class Described:
     tags: tuple[str, ...] = ()
     visibility: str = "PUBLIC"
     policy: UploadPolicy | None = None
+    further: Further = NOTHING_FURTHER
 
     def metadata(self) -> VideoMetadata:
         """Return what the video is called; without a title, its file's name without the ending.
@@ -80,7 +81,7 @@ class Described:
             ContentTooLong, InvalidVisibility.
         """
         title = self.title or PurePosixPath(self.filename or "").stem[:MAX_TITLE_CHARS]
-        return check_metadata(title, self.description, self.tags, self.visibility)
+        return check_metadata(title, self.description, self.tags, self.visibility, self.further)
 
     def limits(self, *, partial: bool) -> UploadPolicy:
         """Return the policy: a piece that names none may belong to a file of any policy."""
@@ -143,15 +144,19 @@ def described(header: str) -> Described:
         except UnicodeDecodeError:
             raise ValidationFailed(f"{names[0]}: not UTF-8.", details={"field": names[0]}) from None
 
+    def listed(name: str) -> tuple[str, ...]:
+        return tuple(tag for tag in (text(name) or "").split(",") if tag.strip())
+
     policy = text("policy")
     return Described(
         filename=text("filename", "name"),
         mime=text("filetype", "type"),
         title=text("title"),
         description=text("description") or "",
-        tags=tuple(tag for tag in (text("tags") or "").split(",") if tag.strip()),
+        tags=listed("tags"),
         visibility=text("visibility") or "PUBLIC",
         policy=policy_named(policy) if policy else None,
+        further=Further(listed("hashtags"), text("content_type") or ORIGINAL, text("audio_url")),
     )
 
 

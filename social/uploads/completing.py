@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import structlog
@@ -35,6 +35,7 @@ from social.uploads.model import Verdict
 from social.uploads.states import OPEN, Operation
 from social.uploads.tools import UploadTools
 from social.videos import VideoMetadata, arriving, uploads
+from social.videos.metadata import from_plain, plain
 from social.views import Principal
 from tables.errors import (
     AppError,
@@ -45,7 +46,7 @@ from tables.errors import (
     UserNotFound,
     ValidationFailed,
 )
-from tables.lifecycle import VIDEO, UploadStatus, VideoStatus, Visibility, check
+from tables.lifecycle import VIDEO, UploadStatus, VideoStatus, check
 from tables.relational.models import UploadSessionRow, UserRow, VideoRow, moment
 
 log = structlog.get_logger(__name__)
@@ -280,7 +281,7 @@ async def _lease(
     if row.video_id is not None:
         await _check_video(session, row, at)
     else:
-        row.about = _said(ask.metadata) if ask.metadata else row.about
+        row.about = plain(ask.metadata) if ask.metadata else row.about
         if not row.about.get("title"):
             raise ValidationFailed("A video needs a title.", details={"field": "title"})
     row.lease_id, row.lease_until = lease, moment(at + LEASE_SECONDS)
@@ -350,7 +351,7 @@ async def _make_video(session: AsyncSession, row: UploadSessionRow, placed: Plac
         height=verdict.height,
         needs_review=verdict.needs_review,
     )
-    said = _heard(row.about)
+    said = from_plain(row.about)
     video = uploads.video_row(
         row.target_id, placed.key, Principal(owner.id, owner.username, owner.role, ""), upload, said, at
     )
@@ -358,16 +359,3 @@ async def _make_video(session: AsyncSession, row: UploadSessionRow, placed: Plac
     await session.flush()
     row.video_id = row.target_id
     arriving.tell_uploaded(session, video, at)
-
-
-def _said(metadata: VideoMetadata) -> dict[str, Any]:
-    return {**asdict(metadata), "tags": list(metadata.tags), "visibility": str(metadata.visibility)}
-
-
-def _heard(about: Mapping[str, Any]) -> VideoMetadata:
-    return VideoMetadata(
-        title=about["title"],
-        description=about.get("description", ""),
-        tags=tuple(about.get("tags", ())),
-        visibility=Visibility(about.get("visibility", Visibility.PUBLIC)),
-    )

@@ -36,8 +36,16 @@ def tell_status(session: AsyncSession, video: VideoRow, at: float) -> None:
     enqueue(session, "notifications", video.owner_id, notification, at=at)
 
 
+def tell_edited(session: AsyncSession, video: VideoRow, at: float) -> None:
+    """Tell that what is said of a video has changed; peers are told of READY ones (C19)."""
+    fact = ContentFact(
+        kind="video.updated", video_id=video.id, owner_id=video.owner_id, at=at, status=video.status
+    )
+    enqueue(session, "events.content", video.id, fact, at=at)
+
+
 async def tell_card(session: AsyncSession, video_id: str, at: float) -> None:
-    """Send the card of a video that became READY to the catalogue; flush the video's changes first."""
+    """Send the card of a READY video to the catalogue; flush the video's changes first."""
     card = await load_card(session, video_id)
     if card is not None:
         await enqueue_numbered(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from social.ids import new_id
 from social.videos import facts
 from social.videos.reading import qualities
+from social.views import Video
 from tables.errors import InvalidStateTransition
 from tables.lifecycle import JOB, VIDEO, JobStatus, VideoStatus, check, may
 from tables.records import Asset, MediaResult, Notification
@@ -156,27 +157,55 @@ async def retried(session: AsyncSession, video: VideoRow, ladder: str, at: float
     """Move FAILED to TRANSCODING and queue its job again (B16, C9, C48); progress stays where it was.
 
     Raises:
-        InvalidStateTransition: INVALID_STATE_TRANSITION from any other state.
+        InvalidStateTransition: INVALID_STATE_TRANSITION from any other state, UPLOADED too.
     """
+    if video.status != VideoStatus.FAILED:
+        # The table lets UPLOADED become TRANSCODING, but that is for the queue to do, once (C5).
+        raise InvalidStateTransition(
+            "Only a FAILED video is processed again.",
+            details={"from": video.status, "to": str(VideoStatus.TRANSCODING), "allowed": allowed(video)},
+        )
     _move(video, VideoStatus.TRANSCODING, at)
     video.fail_code = video.fail_reason = None
     video.processing_started_at, video.processing_completed_at = moment(at), None
-    job = await newest_job(session, video.id)
-    if job is None:
-        job = EncodingJobRow(
-            id=new_id(),
-            video_id=video.id,
-            status=JobStatus.QUEUED,
-            progress=0.0,
-            ladder=ladder,
-            created_at=moment(at),
-        )
-        session.add(job)
-    else:
-        _queue_again(job)
+    job = await waiting_job(session, video.id, ladder, at)
     job.attempts = 0  # somebody asked: the automatic tries start afresh
     facts.ask_encode(session, job, video, at)
     facts.tell_status(session, video, at)
+
+
+async def waiting_job(session: AsyncSession, video_id: str, ladder: str, at: float) -> EncodingJobRow:
+    """Return a job of the video that is QUEUED: its newest one, or a new one where that has COMPLETED."""
+    job = await newest_job(session, video_id)
+    if job is None or job.status == JobStatus.COMPLETED:
+        job = EncodingJobRow(
+            id=new_id(),
+            video_id=video_id,
+            status=JobStatus.QUEUED,
+            progress=0.0,
+            ladder=ladder,
+            attempts=0,
+            created_at=moment(at),
+        )
+        session.add(job)
+        return job
+    if job.status == JobStatus.PROCESSING:
+        _move_job(job, JobStatus.FAILED, at)
+    if job.status == JobStatus.FAILED:
+        _queue_again(job)
+    return job
+
+
+def allowed(video: Video | VideoRow) -> list[str]:
+    """Return the states that a video may be in next: the table, and whether it has a source (C42, B16, X10).
+
+    A FAILED video is processed again when it has a source, and waits for one when it has none.
+    """
+    following = VIDEO[VideoStatus(video.status)]
+    if video.status == VideoStatus.FAILED:
+        source = VideoStatus.UPLOADING if video.source_key else VideoStatus.TRANSCODING
+        following -= {source}
+    return sorted(following)
 
 
 def _move(video: VideoRow, status: VideoStatus, at: float) -> None:

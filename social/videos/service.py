@@ -1,20 +1,22 @@
 """The video service: the only writer of a video's status (C12, DESIGN invariant 4)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from social import paging
 from social.ids import canonical, new_id
-from social.videos import arriving, facts, processing, reading, uploads
+from social.videos import arriving, editing, facts, processing, reading, uploads
 from social.videos.access import own_row, visible
 from social.videos.metadata import VideoMetadata
 from social.videos.objects import ObjectKeeper, SourceStore, schedule, video_prefix, withdraw
+from social.videos.polling import Polled
 from social.videos.uploads import StoredUpload
 from social.views import EncodingJob, Page, Principal, Video
-from social.visibility import publicly_visible
+from social.visibility import can_view, publicly_visible
 from tables.errors import (
     AppError,
     ContentAlreadyDeleted,
@@ -47,6 +49,7 @@ class VideoService:
         self._database = database
         self._clock = clock
         self._objects = ObjectKeeper(database, store, clock)
+        self._polled = Polled(clock)
 
     async def create_from_upload(
         self, owner: Principal, upload: StoredUpload, metadata: VideoMetadata
@@ -105,7 +108,10 @@ class VideoService:
         The frame is not in the outbox: one that is lost is made up for by the next.
         """
         now = self._clock()
-        return await self._database.run(lambda session: processing.progressed(session, result, now))
+        note = await self._database.run(lambda session: processing.progressed(session, result, now))
+        if note is not None:
+            self._polled.forget(result.video_id)
+        return note
 
     async def apply_completed(self, result: MediaResult) -> bool:
         """Move TRANSCODING to READY with its assets; False when that changes nothing (C6, B8, X67).
@@ -115,6 +121,7 @@ class VideoService:
         """
         now = self._clock()
         changed = await self._database.run(lambda session: processing.completed(session, result, now))
+        self._polled.forget(result.video_id)
         if not changed:
             await self._drop_orphans(result.video_id)
         return changed
@@ -123,6 +130,7 @@ class VideoService:
         """Move TRANSCODING to FAILED with code and reason; False when that changes nothing (C7, X67)."""
         now = self._clock()
         changed = await self._database.run(lambda session: processing.failed(session, result, now))
+        self._polled.forget(result.video_id)
         if not changed:
             await self._drop_orphans(result.video_id)
         return changed
@@ -160,19 +168,46 @@ class VideoService:
             await session.flush()
             return (await reading.load(session, [video.id]))[video.id]
 
-        return await self._database.run(write)
+        again = await self._database.run(write)
+        self._polled.forget(again.id)
+        return again
 
-    async def delete(self, video_id: str, caller: Principal) -> None:
+    async def edit(
+        self,
+        video_id: str,
+        caller: Principal,
+        changes: Mapping[str, Any],
+        expected: Collection[str] | None = None,
+    ) -> Video:
+        """Change what is said of a video: ``changes`` are of ``check_fields``, ``expected`` editions (C19).
+
+        Raises:
+            ContentNotFound, ContentAlreadyDeleted, NotContentOwner, PreconditionFailed: as ``editing.edit``.
+        """
+        now = self._clock()
+
+        async def write(session: AsyncSession) -> Video:
+            known = await editing.edit(session, video_id, caller, changes, expected, now)
+            await session.flush()
+            return (await reading.load(session, [known]))[known]
+
+        video = await self._database.run(write)
+        self._polled.forget(video.id)
+        return video
+
+    async def delete(self, video_id: str, caller: Principal, expected: Collection[str] | None = None) -> None:
         """Delete rows, then objects; a tombstone and the facts remain (C20, C23, C24, X35).
 
         Raises:
             ContentNotFound: CONTENT_NOT_FOUND, also the second time (X34).
             NotContentOwner: NOT_CONTENT_OWNER.
+            PreconditionFailed: PRECONDITION_FAILED when it is of none of the ``expected`` editions.
         """
         now = self._clock()
 
         async def write(session: AsyncSession) -> str:
             row = await own_row(session, video_id, caller, lock=True)
+            editing.check_edition(row, expected)
             await facts.tell_deleted(session, row, now)
             session.add(TombstoneRow(id=row.id, kind="video", deleted_at=moment(now)))
             await schedule(session, row.id, now)
@@ -183,19 +218,26 @@ class VideoService:
             deleted = await self._database.run(write)
         except ContentAlreadyDeleted:
             raise ContentNotFound from None
+        self._polled.forget(deleted)
         # The note stays until the sweep has been here once more: an encode under way may still write.
         await self._objects.discard(deleted)
 
     async def get(self, video_id: str, viewer: Principal | None) -> Video:
-        """Return a video that the viewer may see (C17).
+        """Return a video that the viewer may see; in TRANSCODING as it was in the last second (C17, C26).
 
         Raises:
             ContentNotFound: CONTENT_NOT_FOUND when there is none, or none for this viewer (O7).
         """
+        known = self._polled.find(canonical(video_id) or "")
+        if known is not None and can_view(viewer, known):
+            return known
+        begun = self._polled.begin()
         found = await self.get_many([video_id], viewer)
         if not found:
             raise ContentNotFound
-        return next(iter(found.values()))
+        video = next(iter(found.values()))
+        self._polled.keep(video, begun)
+        return video
 
     async def get_many(self, video_ids: Sequence[str], viewer: Principal | None) -> dict[str, Video]:
         """Return those of the videos that exist and that the viewer may see, by id."""

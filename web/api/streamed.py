@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 
 from media.policies import policy_named
 from social.uploads import Wanted
+from social.videos.metadata import plain
 from tables.errors import AppError, ContentNotFound, Gone
 from tables.lifecycle import UploadStatus
 from web import tus
@@ -64,13 +65,7 @@ def wanted_of(opening: Opening) -> Wanted:
     said = opening.described
     about: dict[str, Any] = dict(opening.echoes or {})
     if not opening.partial:
-        named = said.metadata()
-        about |= {
-            "title": named.title,
-            "description": named.description,
-            "tags": list(named.tags),
-            "visibility": str(named.visibility),
-        }
+        about |= plain(said.metadata())
     return Wanted(
         provider=PROVIDER,
         policy=said.limits(partial=opening.partial),
