@@ -11,6 +11,7 @@ import msgspec
 import orjson
 import pytest
 
+from streams.lake import child
 from streams.lake.service import Lake, LakeSettings
 from streams.log import EmbeddedLog
 from streams.log.topics import TopicPolicy
@@ -24,6 +25,12 @@ SPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 ANALYST = Who("7", "eve", "analyst")
 STEPS = [Action.WATCH_START, Action.WATCH_25, Action.WATCH_50, Action.WATCH_75, Action.WATCH_COMPLETE]
 CHANGELOGS = {table.name: f"freewill-{table.name}-changelog" for table in TABLES}
+
+
+@pytest.fixture(autouse=True)
+def _children_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the lake's children have their turn: tests that run beside these would starve them otherwise."""
+    monkeypatch.setattr(child, "_put_last", lambda pid, nice: None)
 
 
 @dataclass
