@@ -363,7 +363,7 @@ step = st.tuples(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(step, max_size=8))
 async def test_bytes_are_equal_when_patches_are_cut_and_repeated(tus, steps):
     """A36, A49: any sequence of PATCHes of any size, with cuts, lost answers and retries."""
