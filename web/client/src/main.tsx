@@ -5,6 +5,7 @@ import { App } from "./app";
 import { followTheme } from "./lib/preferences";
 import { startEventQueue } from "./player/event-queue";
 import { startRouter } from "./router";
+import { startUploads } from "./uploads/queue";
 import "./ui/tokens.css";
 import "./ui/base.css";
 
@@ -13,6 +14,7 @@ followOtherTabs();
 followAccount();
 startEventQueue();
 startRouter();
+void startUploads();
 
 const root = document.getElementById("app");
 if (root === null) throw new Error("index.html has no #app");

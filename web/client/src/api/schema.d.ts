@@ -235,7 +235,8 @@ export interface paths {
         /** The caller's own videos, newest first. */
         get: operations["list_videos"];
         put?: never;
-        post?: never;
+        /** Make a video whose source comes later. */
+        post: operations["create_video"];
         delete?: never;
         options?: never;
         head?: never;
@@ -326,6 +327,402 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Open an upload in chunks; document 000. */
+        post: operations["open_chunked_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}/chunks/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Send a chunk; the bytes are the body. */
+        put: operations["put_chunk"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}/finalize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put the chunks together and make the video. */
+        post: operations["finalize_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}/parts/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Send a part to its signed URL. */
+        put: operations["put_part"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/videos/{video_id}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Open an upload in parts for a video. */
+        post: operations["open_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An upload and what of it has arrived. */
+        get: operations["get_upload"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}/parts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Where parts may be sent; several at once. */
+        post: operations["sign_parts"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hand the source over; answers when it is checked. */
+        post: operations["complete_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Pause an upload. */
+        post: operations["pause_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Resume an upload. */
+        post: operations["resume_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/uploads/{session_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel an upload. */
+        post: operations["cancel_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What the store reports of an upload; signed with the shared secret. */
+        post: operations["report_upload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/videos": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The caller's own videos; document 001's shape. */
+        get: operations["list_videos_001"];
+        put?: never;
+        /** Make a video whose source comes later. */
+        post: operations["create_video_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/videos/{video_id}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Open an upload in parts for a video. */
+        post: operations["open_upload_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/uploads/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An upload and what of it has arrived. */
+        get: operations["get_upload_001"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/uploads/{session_id}/parts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Where parts may be sent; several at once. */
+        post: operations["sign_parts_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/uploads/{session_id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hand the source over; answers when it is checked. */
+        post: operations["complete_upload_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/uploads/{session_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Pause an upload. */
+        post: operations["pause_upload_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/uploads/{session_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Resume an upload. */
+        post: operations["resume_upload_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/uploads/{session_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel an upload. */
+        post: operations["cancel_upload_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/webhooks/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What the store reports of an upload; signed with the shared secret. */
+        post: operations["report_upload_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tus": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Open an upload that can be resumed; the body may have the first bytes, or all. */
+        post: operations["create_resumable_upload"];
+        delete?: never;
+        /** What of tus 1.0.0 and of the IETF's resumable uploads is supported. */
+        options: operations["resumable_options"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tus/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** PATCH, HEAD or DELETE, as `X-HTTP-Method-Override` says. */
+        post: operations["override_resumable_upload"];
+        /** End an upload and forget its bytes. */
+        delete: operations["end_resumable_upload"];
+        options?: never;
+        /** How far an upload is: `Upload-Offset`; of a finished one, `X-Video-Id`. */
+        head: operations["get_resumable_upload"];
+        /** Add bytes at the offset; the last ones make the video, named by `X-Video-Id`. */
+        patch: operations["append_resumable_upload"];
         trace?: never;
     };
     "/api/v1/users/{user_id}/follow": {
@@ -689,6 +1086,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/trending/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The tags that move now, over 24 hours. */
+        get: operations["get_trending_tags"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/feed/following": {
         parameters: {
             query?: never;
@@ -751,23 +1165,6 @@ export interface paths {
         put?: never;
         /** Drop the caller's kept ranking. */
         post: operations["invalidate_feed"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/videos": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** The caller's own videos; document 001's shape. */
-        get: operations["list_videos_001"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1471,6 +1868,16 @@ export interface components {
             avg_watch_seconds: number | null;
             /** Trending Score */
             trending_score: number;
+            /**
+             * Impression Count
+             * @description How often a feed showed it (E39, F11).
+             */
+            impression_count: number;
+            /**
+             * Bitrate Switches Per 1000 Views
+             * @description Changes of the rung within a view, null without views (F23).
+             */
+            bitrate_switches_per_1000_views: number | null;
             audience: components["schemas"]["Audience"];
             /**
              * Completion Distribution
@@ -1504,6 +1911,88 @@ export interface components {
             };
         };
         /**
+         * CamelCompleteRequest
+         * @description All parts with their ETags, in 001's words (A29).
+         */
+        CamelCompleteRequest: {
+            /**
+             * Parts
+             * @default null
+             */
+            parts: components["schemas"]["CamelNamedPart"][] | null;
+        };
+        /**
+         * CamelDraft
+         * @description A video whose source comes later, in 001's words (C16).
+         */
+        CamelDraft: {
+            /** Title */
+            title: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+            /**
+             * Visibility
+             * @default PUBLIC
+             */
+            visibility: string;
+            /**
+             * Sourcemime
+             * @default null
+             */
+            sourceMime: string | null;
+            /**
+             * Sourcesizebytes
+             * @default null
+             */
+            sourceSizeBytes: number | null;
+            /**
+             * Policy
+             * @default long
+             * @enum {string}
+             */
+            policy: "short" | "long";
+        };
+        /**
+         * CamelDraftAnswer
+         * @description A video that waits for its source, in 001's words (C16).
+         */
+        CamelDraftAnswer: {
+            /** Id */
+            id: string;
+            /** Ownerid */
+            ownerId: string;
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            source: components["schemas"]["CamelSource"];
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED";
+            /**
+             * Createdat
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            createdAt: string;
+            /**
+             * Updatedat
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            updatedAt: string;
+        };
+        /**
          * CamelListed
          * @description A video in 001's list (C18).
          */
@@ -1533,6 +2022,76 @@ export interface components {
             updatedAt: string;
         };
         /**
+         * CamelNamedPart
+         * @description A part as the client knows it, in 001's words.
+         */
+        CamelNamedPart: {
+            /** Partnumber */
+            partNumber: number;
+            /** Etag */
+            etag: string;
+        };
+        /**
+         * CamelPartState
+         * @description A part that has arrived, in 001's words.
+         */
+        CamelPartState: {
+            /** Partnumber */
+            partNumber: number;
+            /** Sizebytes */
+            sizeBytes: number;
+            /** Etag */
+            etag: string;
+        };
+        /**
+         * CamelPartTarget
+         * @description Where one part may be sent, in 001's words.
+         */
+        CamelPartTarget: {
+            /** Partnumber */
+            partNumber: number;
+            /** Uploadurl */
+            uploadUrl: string;
+            /** Sizebytes */
+            sizeBytes: number;
+            /**
+             * Expiresat
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            expiresAt: string;
+        };
+        /**
+         * CamelPartsAnswer
+         * @description Where parts may be sent, in 001's words.
+         */
+        CamelPartsAnswer: {
+            /** Partnumber */
+            partNumber: number | null;
+            /** Uploadurl */
+            uploadUrl: string | null;
+            /** Expiresat */
+            expiresAt: string | null;
+            /** Parts */
+            parts: components["schemas"]["CamelPartTarget"][];
+        };
+        /**
+         * CamelPartsRequest
+         * @description Asks where parts may be sent, in 001's words.
+         */
+        CamelPartsRequest: {
+            /**
+             * Partnumber
+             * @default null
+             */
+            partNumber: number | null;
+            /**
+             * Partnumbers
+             * @default null
+             */
+            partNumbers: number[] | null;
+        };
+        /**
          * CamelPlayback
          * @description Whether it plays, and from where.
          */
@@ -1541,6 +2100,63 @@ export interface components {
             ready: boolean;
             /** Streamurl */
             streamUrl: string | null;
+        };
+        /**
+         * CamelSessionAnswer
+         * @description An upload session in 001's words (A26, A27, A30).
+         */
+        CamelSessionAnswer: {
+            /** Uploadsessionid */
+            uploadSessionId: string;
+            /** Videoid */
+            videoId: string | null;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "INITIATED" | "IN_PROGRESS" | "PAUSED" | "COMPLETED" | "FAILED" | "CANCELED" | "EXPIRED";
+            /** Failcode */
+            failCode: string | null;
+            /** Bytesuploaded */
+            bytesUploaded: number;
+            /** Partsizebytes */
+            partSizeBytes: number;
+            /** Partcount */
+            partCount: number | null;
+            /** Parts */
+            parts: components["schemas"]["CamelPartState"][];
+            /** Progress */
+            progress: number;
+            /** Expiresat */
+            expiresAt: string | null;
+        };
+        /**
+         * CamelSessionRequest
+         * @description Announces the source of a video, in 001's words (A26).
+         */
+        CamelSessionRequest: {
+            /**
+             * Sourcemime
+             * @default null
+             */
+            sourceMime: string | null;
+            /** Sourcesizebytes */
+            sourceSizeBytes: number;
+            /**
+             * Checksum
+             * @default null
+             */
+            checksum: string | null;
+        };
+        /**
+         * CamelSource
+         * @description What the source is, in 001's words.
+         */
+        CamelSource: {
+            /** Mime */
+            mime: string | null;
+            /** Sizebytes */
+            sizeBytes: number | null;
         };
         /**
          * CamelVideo
@@ -1591,6 +2207,84 @@ export interface components {
             items: components["schemas"]["CamelListed"][];
             /** Nextcursor */
             nextCursor: string | null;
+        };
+        /**
+         * ChunkAnswer
+         * @description A chunk that is durable.
+         */
+        ChunkAnswer: {
+            /** Chunk Number */
+            chunk_number: number;
+            /** Size */
+            size: number;
+            /** Etag */
+            etag: string;
+            /**
+             * Received
+             * @description How many chunks have arrived.
+             */
+            received: number;
+            /** Remaining */
+            remaining: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "active" | "completed" | "expired" | "failed";
+        };
+        /**
+         * ChunkedRequest
+         * @description Announces a file in chunks (A18); `checksum` is the SHA-256 of all of it, in hex.
+         */
+        ChunkedRequest: {
+            /** Filename */
+            filename: string;
+            /** File Size */
+            file_size: number;
+            /** Total Chunks */
+            total_chunks: number;
+            /**
+             * Checksum
+             * @default null
+             */
+            checksum: string | null;
+            /**
+             * Policy
+             * @default short
+             * @enum {string}
+             */
+            policy: "short" | "long";
+            /**
+             * Mime
+             * @default null
+             */
+            mime: string | null;
+        };
+        /**
+         * ChunkedSession
+         * @description The session of a file in chunks.
+         */
+        ChunkedSession: {
+            /** Session Id */
+            session_id: string;
+            /** Total Chunks */
+            total_chunks: number;
+            /**
+             * Chunk Size
+             * @description What all chunks but the last have when they are cut evenly.
+             */
+            chunk_size: number;
+            /**
+             * Expires At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            expires_at: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "active" | "completed" | "expired" | "failed";
         };
         /**
          * ClientEvent
@@ -1694,6 +2388,17 @@ export interface components {
             parent_id: string | null;
         };
         /**
+         * CompleteRequest
+         * @description All parts with their ETags (A29); without a list, what has arrived is taken.
+         */
+        CompleteRequest: {
+            /**
+             * Parts
+             * @default null
+             */
+            parts: components["schemas"]["NamedPart"][] | null;
+        };
+        /**
          * Creator
          * @description Who made it.
          */
@@ -1761,6 +2466,8 @@ export interface components {
             saves: number;
             /** Completes */
             completes: number;
+            /** Impressions */
+            impressions: number;
             /** Watch Seconds */
             watch_seconds: number;
         };
@@ -1770,6 +2477,116 @@ export interface components {
          */
         Document: {
             [key: string]: unknown;
+        };
+        /**
+         * Draft
+         * @description A video whose source comes later (C16).
+         */
+        Draft: {
+            /** Title */
+            title: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+            /**
+             * Visibility
+             * @default PUBLIC
+             */
+            visibility: string;
+            /**
+             * Source Mime
+             * @default null
+             */
+            source_mime: string | null;
+            /**
+             * Source Size Bytes
+             * @default null
+             */
+            source_size_bytes: number | null;
+            /**
+             * Policy
+             * @default long
+             * @enum {string}
+             */
+            policy: "short" | "long";
+        };
+        /**
+         * DraftAnswer
+         * @description A video that waits for its source (C16).
+         */
+        DraftAnswer: {
+            /** Id */
+            id: string;
+            /** Owner Id */
+            owner_id: string;
+            owner: components["schemas"]["Creator"];
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            /** Tags */
+            tags: string[];
+            /** Visibility */
+            visibility: string;
+            /** Policy */
+            policy: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED";
+            /** Fail Reason */
+            fail_reason: string | null;
+            /** Fail Code */
+            fail_code: string | null;
+            /** Duration Seconds */
+            duration_seconds: number | null;
+            /** Width */
+            width: number | null;
+            /** Height */
+            height: number | null;
+            /** Progress */
+            progress: number;
+            thumbnails: components["schemas"]["Thumbnails"];
+            playback: components["schemas"]["Playback"];
+            /** View Count */
+            view_count: number;
+            /** Like Count */
+            like_count: number;
+            /** Comment Count */
+            comment_count: number;
+            /** Share Count */
+            share_count: number;
+            /**
+             * Liked
+             * @description By the caller.
+             */
+            liked: boolean;
+            /**
+             * Saved
+             * @description By the caller.
+             */
+            saved: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            updated_at: string;
+            source: components["schemas"]["Source"];
         };
         /**
          * EncodingAnswer
@@ -1981,6 +2798,29 @@ export interface components {
             kind: "not_interested" | "less" | "more";
         };
         /**
+         * FinalizeRequest
+         * @description What the video is called (A12, A18).
+         */
+        FinalizeRequest: {
+            /** Title */
+            title: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+            /**
+             * Visibility
+             * @default PUBLIC
+             */
+            visibility: string;
+        };
+        /**
          * FollowAnswer
          * @description Whether the caller follows a person now, and how many do.
          */
@@ -2135,6 +2975,11 @@ export interface components {
             total_saves: number;
             /** Total Completes */
             total_completes: number;
+            /**
+             * Total Impressions
+             * @description How often feeds showed the caller's videos.
+             */
+            total_impressions: number;
             /** Watch Seconds */
             watch_seconds: number;
             /**
@@ -2143,11 +2988,26 @@ export interface components {
              */
             by_day: components["schemas"]["DayTotals"][];
             /**
+             * Top Content
+             * @description At most ten videos, most views in these days first.
+             */
+            top_content: components["schemas"]["TopContent"][];
+            /**
              * As Of
              * Format: date-time
              * @description RFC 3339, UTC.
              */
             as_of: string;
+        };
+        /**
+         * NamedPart
+         * @description A part as the client knows it.
+         */
+        NamedPart: {
+            /** Part Number */
+            part_number: number;
+            /** Etag */
+            etag: string;
         };
         /**
          * OwnUser
@@ -2185,6 +3045,66 @@ export interface components {
             role: string;
         };
         /**
+         * PartState
+         * @description A part that has arrived (A52).
+         */
+        PartState: {
+            /** Part Number */
+            part_number: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Etag */
+            etag: string;
+        };
+        /**
+         * PartTarget
+         * @description Where one part may be sent by PUT, with exactly this size.
+         */
+        PartTarget: {
+            /** Part Number */
+            part_number: number;
+            /** Upload Url */
+            upload_url: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Expires At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            expires_at: string;
+        };
+        /**
+         * PartsAnswer
+         * @description Where parts may be sent; the first fields repeat the part when one was asked for.
+         */
+        PartsAnswer: {
+            /** Part Number */
+            part_number: number | null;
+            /** Upload Url */
+            upload_url: string | null;
+            /** Expires At */
+            expires_at: string | null;
+            /** Parts */
+            parts: components["schemas"]["PartTarget"][];
+        };
+        /**
+         * PartsRequest
+         * @description Asks where parts may be sent: one, or several at once (A28, A51).
+         */
+        PartsRequest: {
+            /**
+             * Part Number
+             * @default null
+             */
+            part_number: number | null;
+            /**
+             * Part Numbers
+             * @default null
+             */
+            part_numbers: number[] | null;
+        };
+        /**
          * Playback
          * @description How to play; every URL is null unless READY (C13).
          */
@@ -2194,6 +3114,13 @@ export interface components {
              * @default false
              */
             ready: boolean;
+            /**
+             * State
+             * @description Why it can or cannot be played now; lists tell of the processing only.
+             * @default processing
+             * @enum {string}
+             */
+            state: "processing" | "failed" | "ready" | "archived" | "restoring" | "geo_blocked";
             /**
              * Stream Url
              * @default null
@@ -2231,6 +3158,14 @@ export interface components {
             storyboard_url: string | null;
             /** Qualities */
             qualities?: string[];
+            /**
+             * Drm
+             * @description What a player needs for a licence, if it needs one.
+             * @default null
+             */
+            drm: {
+                [key: string]: string;
+            } | null;
         };
         /**
          * PoliciesAnswer
@@ -2509,6 +3444,24 @@ export interface components {
             expires_in: number;
         };
         /**
+         * SessionRequest
+         * @description Announces the source of a video, in parts (A26).
+         */
+        SessionRequest: {
+            /**
+             * Source Mime
+             * @default null
+             */
+            source_mime: string | null;
+            /** Source Size Bytes */
+            source_size_bytes: number;
+            /**
+             * Checksum
+             * @default null
+             */
+            checksum: string | null;
+        };
+        /**
          * ShareAnswer
          * @description A recorded share.
          */
@@ -2541,6 +3494,16 @@ export interface components {
             videos: components["schemas"]["FeedItem"][];
             /** Cursor */
             cursor: string | null;
+        };
+        /**
+         * Source
+         * @description What the source is, or is going to be.
+         */
+        Source: {
+            /** Mime */
+            mime: string | null;
+            /** Size Bytes */
+            size_bytes: number | null;
         };
         /**
          * TableAnswer
@@ -2664,6 +3627,20 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * TagHour
+         * @description Views and actions of one hour.
+         */
+        TagHour: {
+            /**
+             * Hour
+             * Format: date-time
+             * @description Start of the hour.
+             */
+            hour: string;
+            /** Count */
+            count: number;
+        };
+        /**
          * Thumbnails
          * @description The three sizes of B27; null until they exist.
          */
@@ -2683,6 +3660,65 @@ export interface components {
              * @default null
              */
             large: string | null;
+        };
+        /**
+         * TopContent
+         * @description One of the caller's videos and its views in the days asked for.
+         */
+        TopContent: {
+            /** Video Id */
+            video_id: string;
+            /** Title */
+            title: string;
+            /** Views */
+            views: number;
+        };
+        /**
+         * TrendingTag
+         * @description One tag that moves.
+         */
+        TrendingTag: {
+            /** Tag */
+            tag: string;
+            /**
+             * Score
+             * @description Engagement that halves every six hours, squashed to 0..1 (F22).
+             */
+            score: number;
+            /**
+             * Events 24H
+             * @description Views and actions of public videos with it, last 24 hours.
+             */
+            events_24h: number;
+            /**
+             * Videos
+             * @description Public videos with it.
+             */
+            videos: number;
+            /**
+             * Hours
+             * @description Hours with anything in them, last 24, oldest first (F31).
+             */
+            hours: components["schemas"]["TagHour"][];
+        };
+        /**
+         * TrendingTags
+         * @description Tags that move, hottest first (E37).
+         */
+        TrendingTags: {
+            /** Items */
+            items: components["schemas"]["TrendingTag"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: null;
+            /**
+             * As Of
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            as_of: string;
         };
         /**
          * UploadForm
@@ -2719,6 +3755,94 @@ export interface components {
              * @enum {string}
              */
             policy: "short" | "long";
+        };
+        /**
+         * UploadReport
+         * @description What the store reports of an upload (A42); signed in the header `X-Signature`.
+         */
+        UploadReport: {
+            /** Uploadsessionid */
+            uploadSessionId: string;
+            /** Videoid */
+            videoId: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "COMPLETED" | "FAILED";
+            /**
+             * Sourcefilekey
+             * @default null
+             */
+            sourceFileKey: string | null;
+            /**
+             * Sourcesizebytes
+             * @default null
+             */
+            sourceSizeBytes: number | null;
+            /**
+             * Sourcemime
+             * @default null
+             */
+            sourceMime: string | null;
+        };
+        /**
+         * UploadSessionAnswer
+         * @description An upload session (A13, A25, A27, A52).
+         *
+         *     `status` is in the words of the document that opened it: 000's for chunks, else 001's, which `state`
+         *     always has.
+         */
+        UploadSessionAnswer: {
+            /** Upload Session Id */
+            upload_session_id: string;
+            /** Session Id */
+            session_id: string;
+            /** Video Id */
+            video_id: string | null;
+            /** Provider */
+            provider: string;
+            /** Status */
+            status: ("INITIATED" | "IN_PROGRESS" | "PAUSED" | "COMPLETED" | "FAILED" | "CANCELED" | "EXPIRED") | ("active" | "completed" | "expired" | "failed");
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "INITIATED" | "IN_PROGRESS" | "PAUSED" | "COMPLETED" | "FAILED" | "CANCELED" | "EXPIRED";
+            /** Fail Code */
+            fail_code: string | null;
+            /** Filename */
+            filename: string | null;
+            /** Source Mime */
+            source_mime: string | null;
+            /** Source Size Bytes */
+            source_size_bytes: number | null;
+            /** Bytes Uploaded */
+            bytes_uploaded: number;
+            /** Part Size Bytes */
+            part_size_bytes: number;
+            /**
+             * Part Count
+             * @description Chunks or parts of the whole file.
+             */
+            part_count: number | null;
+            /** Received Chunks */
+            received_chunks: number[];
+            /** Parts */
+            parts: components["schemas"]["PartState"][];
+            /**
+             * Progress
+             * @description With the bytes that are arriving (A39).
+             */
+            progress: number;
+            /**
+             * Created At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            created_at: string;
+            /** Expires At */
+            expires_at: string | null;
         };
         /**
          * VideoAnswer
@@ -3058,7 +4182,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3145,7 +4269,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3232,7 +4356,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3286,7 +4410,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3491,7 +4615,7 @@ export interface operations {
                     "application/json": components["schemas"]["VideoAnswer"];
                 };
             };
-            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3554,7 +4678,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3589,7 +4713,7 @@ export interface operations {
                     "application/json": components["schemas"]["VideoPost"];
                 };
             };
-            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3652,7 +4776,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3722,6 +4846,104 @@ export interface operations {
                 };
             };
             /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    create_video: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Draft"];
+            };
+        };
+        responses: {
+            /** @description Make a video whose source comes later. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftAnswer"];
+                };
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description USER_NOT_FOUND: No such user (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3932,7 +5154,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4017,7 +5239,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4163,6 +5385,3038 @@ export interface operations {
             };
         };
     };
+    open_chunked_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChunkedRequest"];
+            };
+        };
+        responses: {
+            /** @description Open an upload in chunks; document 000. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChunkedSession"];
+                };
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description USER_NOT_FOUND: No such user (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    put_chunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Send a chunk; the bytes are the body. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChunkAnswer"];
+                };
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17). */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    finalize_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FinalizeRequest"];
+            };
+        };
+        responses: {
+            /** @description Put the chunks together and make the video. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VideoAnswer"];
+                };
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    put_part: {
+        parameters: {
+            query: {
+                size: number;
+                expires: number;
+                signature: string;
+            };
+            header?: never;
+            path: {
+                session_id: string;
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Send a part to its signed URL. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PartState"];
+                };
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7).; SIGNATURE_REFUSED: A signed media URL is altered, expired or for another object (C31). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    open_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionRequest"];
+            };
+        };
+        responses: {
+            /** @description Open an upload in parts for a video. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadSessionAnswer"];
+                };
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description USER_NOT_FOUND: No such user (O7).; CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONTENT_ALREADY_DELETED: The content is deleted (O8). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An upload and what of it has arrived. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadSessionAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    sign_parts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PartsRequest"];
+            };
+        };
+        responses: {
+            /** @description Where parts may be sent; several at once. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PartsAnswer"];
+                };
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    complete_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CompleteRequest"];
+            };
+        };
+        responses: {
+            /** @description Hand the source over; answers when it is checked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadSessionAnswer"];
+                };
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    pause_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Pause an upload. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadSessionAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    resume_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Resume an upload. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadSessionAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    cancel_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Cancel an upload. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadSessionAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    report_upload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UploadReport"];
+            };
+        };
+        responses: {
+            /** @description What the store reports of an upload; signed with the shared secret. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description REPORT_NOT_SIGNED: The report is not signed with the shared secret (A42). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_videos_001: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                status?: ("DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller's own videos; document 001's shape. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelVideoList"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    create_video_001: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CamelDraft"];
+            };
+        };
+        responses: {
+            /** @description Make a video whose source comes later. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelDraftAnswer"];
+                };
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description USER_NOT_FOUND: No such user (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    open_upload_001: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CamelSessionRequest"];
+            };
+        };
+        responses: {
+            /** @description Open an upload in parts for a video. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelSessionAnswer"];
+                };
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description USER_NOT_FOUND: No such user (O7).; CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONTENT_ALREADY_DELETED: The content is deleted (O8). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_upload_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An upload and what of it has arrived. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelSessionAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    sign_parts_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CamelPartsRequest"];
+            };
+        };
+        responses: {
+            /** @description Where parts may be sent; several at once. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelPartsAnswer"];
+                };
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    complete_upload_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CamelCompleteRequest"];
+            };
+        };
+        responses: {
+            /** @description Hand the source over; answers when it is checked. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelSessionAnswer"];
+                };
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    pause_upload_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Pause an upload. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelSessionAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    resume_upload_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Resume an upload. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelSessionAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    cancel_upload_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Cancel an upload. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelSessionAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    report_upload_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UploadReport"];
+            };
+        };
+        responses: {
+            /** @description What the store reports of an upload; signed with the shared secret. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description REPORT_NOT_SIGNED: The report is not signed with the shared secret (A42). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4).; PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    create_resumable_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Tus-Resumable"?: string | null;
+                "Upload-Length"?: number | null;
+                "Upload-Defer-Length"?: "1" | null;
+                "Upload-Metadata"?: string;
+                "Upload-Concat"?: string | null;
+                "Upload-Checksum"?: string | null;
+                "Upload-Complete"?: boolean | null;
+                "Upload-Draft-Interop-Version"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/offset+octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Open an upload that can be resumed; the body may have the first bytes, or all. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VideoAnswer"];
+                };
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7).; USER_NOT_FOUND: No such user (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17).; GONE: It existed and was deleted (X34). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_VERSION: The request is of no supported version of the protocol; ``Tus-Version`` names those (tus, Core). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CHUNK_CHECKSUM_MISMATCH: The bytes of one request are not those of its checksum; none of them was kept (tus, Checksum). */
+            460: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    resumable_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What of tus 1.0.0 and of the IETF's resumable uploads is supported. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    override_resumable_upload: {
+        parameters: {
+            query?: never;
+            header: {
+                "Tus-Resumable"?: string | null;
+                "X-HTTP-Method-Override": "PATCH" | "HEAD" | "DELETE";
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/offset+octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description PATCH, HEAD or DELETE, as `X-HTTP-Method-Override` says. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17).; GONE: It existed and was deleted (X34). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_VERSION: The request is of no supported version of the protocol; ``Tus-Version`` names those (tus, Core). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CHUNK_CHECKSUM_MISMATCH: The bytes of one request are not those of its checksum; none of them was kept (tus, Checksum). */
+            460: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    end_resumable_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Tus-Resumable"?: string | null;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description End an upload and forget its bytes. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17).; GONE: It existed and was deleted (X34). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_VERSION: The request is of no supported version of the protocol; ``Tus-Version`` names those (tus, Core). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_resumable_upload: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Tus-Resumable"?: string | null;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How far an upload is: `Upload-Offset`; of a finished one, `X-Video-Id`. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17).; GONE: It existed and was deleted (X34). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_VERSION: The request is of no supported version of the protocol; ``Tus-Version`` names those (tus, Core). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CHUNK_CHECKSUM_MISMATCH: The bytes of one request are not those of its checksum; none of them was kept (tus, Checksum). */
+            460: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    append_resumable_upload: {
+        parameters: {
+            query?: never;
+            header: {
+                "Tus-Resumable"?: string | null;
+                "Upload-Offset": number;
+                "Upload-Length"?: number | null;
+                "Upload-Checksum"?: string | null;
+                "Upload-Complete"?: boolean | null;
+            };
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/offset+octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Add bytes at the offset; the last ones make the video, named by `X-Video-Id`. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; INVALID_CHUNK_SEQUENCE: A chunk or part is missing, out of range, or there with other bytes; ``details`` names them (A17).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SESSION_EXPIRED: The upload session has expired (A17).; GONE: It existed and was deleted (X34). */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_VERSION: The request is of no supported version of the protocol; ``Tus-Version`` names those (tus, Core). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CHUNK_CHECKSUM_MISMATCH: The bytes of one request are not those of its checksum; none of them was kept (tus, Checksum). */
+            460: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     follow_user: {
         parameters: {
             query?: never;
@@ -4228,7 +8482,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4304,7 +8558,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4391,7 +8645,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4743,7 +8997,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4819,7 +9073,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4895,7 +9149,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4971,7 +9225,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5047,7 +9301,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5134,7 +9388,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5243,7 +9497,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5408,7 +9662,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5484,7 +9738,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5560,7 +9814,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5636,7 +9890,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5723,7 +9977,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5832,7 +10086,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6082,6 +10336,7 @@ export interface operations {
                 profile?: string | null;
                 algo?: ("ch" | "time") | null;
                 tag?: string | null;
+                category?: string | null;
             };
             header?: never;
             path?: never;
@@ -6126,6 +10381,73 @@ export interface operations {
                 };
             };
             /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_trending_tags: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tags that move now, over 24 hours. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrendingTags"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -6299,7 +10621,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6353,7 +10675,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6407,76 +10729,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorAnswer"];
-                };
-            };
-        };
-    };
-    list_videos_001: {
-        parameters: {
-            query?: {
-                limit?: number;
-                cursor?: string | null;
-                status?: ("DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED") | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The caller's own videos; document 001's shape. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["CamelVideoList"];
-                };
-            };
-            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorAnswer"];
-                };
-            };
-            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorAnswer"];
-                };
-            };
-            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorAnswer"];
-                };
-            };
-            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorAnswer"];
-                };
-            };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6617,7 +10870,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6652,7 +10905,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReelUpload"];
                 };
             };
-            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; DURATION_EXCEEDED: The video is longer than the policy allows (A5).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6715,7 +10968,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7499,7 +11752,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7750,7 +12003,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7855,7 +12108,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9157,7 +13410,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9206,7 +13459,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9255,7 +13508,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9302,7 +13555,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;

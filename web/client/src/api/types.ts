@@ -21,6 +21,8 @@ export type Signal = Schemas["Signal"];
 
 export type Policy = Schemas["Policy"];
 export type UploadLimits = Schemas["PoliciesAnswer"];
+export type ChunkedSession = Schemas["ChunkedSession"];
+export type UploadSession = Schemas["UploadSessionAnswer"];
 
 export type LikeAnswer = Schemas["LikeAnswer"];
 export type SaveAnswer = Schemas["SaveAnswer"];

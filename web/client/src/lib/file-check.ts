@@ -4,6 +4,16 @@ import { formatBytes, formatList } from "./format";
 /** Containers told apart by their first bytes, as the server does; names as in the upload policies. */
 export type Container = "mp4" | "mov" | "3gp" | "webm" | "mkv" | "avi" | "wmv";
 
+/** The types that the server compares with what it finds; of no other container a source may be. */
+export const MIME: Readonly<Partial<Record<Container, string>>> = {
+  mp4: "video/mp4",
+  mov: "video/quicktime",
+  "3gp": "video/3gpp",
+  webm: "video/webm",
+  avi: "video/x-msvideo",
+  wmv: "video/x-ms-wmv",
+};
+
 const EBML = [0x1a, 0x45, 0xdf, 0xa3];
 const ASF = [0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11];
 /** Top-level boxes with which a QuickTime file may start when it has no `ftyp`. */

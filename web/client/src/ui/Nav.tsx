@@ -6,7 +6,8 @@ import { session } from "../api/session";
 import { useStore } from "../lib/store";
 import { navigate } from "../router";
 import type { Route } from "../router";
-import { uploadsRunning } from "../screens/upload/uploads";
+import { isGoing } from "../uploads/machine";
+import { uploads } from "../uploads/queue";
 import { Avatar, Mark } from "./Mark";
 import { IconButton } from "./Button";
 import { toast } from "./toasts";
@@ -40,10 +41,14 @@ export async function signOut(): Promise<void> {
   toast("Signed out.");
 }
 
+function useUploading(): boolean {
+  return useStore(uploads).some(({ upload }) => isGoing(upload));
+}
+
 /** Desktop navigation. */
 export function Rail({ route }: { route: Route }): JSX.Element {
   const current = useStore(session);
-  const running = useStore(uploadsRunning) > 0;
+  const running = useUploading();
   const at = route.name;
   return (
     <nav class="rail" aria-label="Main">
@@ -82,7 +87,7 @@ export function Rail({ route }: { route: Route }): JSX.Element {
 /** Phone navigation. */
 export function TabBar({ route }: { route: Route }): JSX.Element {
   const current = useStore(session);
-  const running = useStore(uploadsRunning);
+  const running = useUploading();
   const at = route.name;
   return (
     <nav class="tabbar" aria-label="Main">
@@ -94,7 +99,7 @@ export function TabBar({ route }: { route: Route }): JSX.Element {
         icon={<Plus size={22} />}
         current={at === "upload"}
         main
-        dot={running > 0}
+        dot={running}
         data-testid="nav-upload"
       />
       <NavLink href="/settings" label="Settings" icon={<Settings size={22} />} current={at === "settings"} />

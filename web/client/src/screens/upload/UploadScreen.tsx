@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { FileVideo, Upload } from "lucide-preact";
+import { FileVideo, Upload, Video } from "lucide-preact";
 import { explain } from "../../api/errors";
 import { session } from "../../api/session";
 import type { Policy, UploadLimits } from "../../api/types";
@@ -9,8 +9,13 @@ import { useStore } from "../../lib/store";
 import { navigate } from "../../router";
 import { Button, LinkButton } from "../../ui/Button";
 import { ErrorState, Notice, State } from "../../ui/States";
+import { dismiss, uploads } from "../../uploads/queue";
+import type { Item } from "../../uploads/queue";
+import { hidden } from "./cancelling";
 import { DraftCard } from "./DraftCard";
-import { addFiles, drafts, limits, loadLimits, startUploads } from "./uploads";
+import { addFiles, drafts, limits, loadLimits, sendDrafts } from "./drafts";
+import { canRecord, Recorder } from "./Recorder";
+import { UploadCard } from "./UploadCard";
 import "./upload.css";
 
 function policyLine(policy: Policy): string {
@@ -69,10 +74,36 @@ function DropZone({ known, compact, over, onFiles }: DropZoneProps): JSX.Element
           event.currentTarget.value = "";
         }}
       />
-      <Button weight={compact ? "quiet" : "primary"} icon={<Upload size={18} />} onClick={() => input.current?.click()}>
-        Choose files
-      </Button>
+      <div class="drop-buttons">
+        <Button weight={compact ? "quiet" : "primary"} icon={<Upload size={18} />} onClick={() => input.current?.click()}>
+          Choose files
+        </Button>
+        {known !== null && canRecord() && <RecordButton known={known} onFiles={onFiles} />}
+      </div>
     </div>
+  );
+}
+
+function RecordButton({ known, onFiles }: { known: UploadLimits; onFiles(files: readonly File[]): void }): JSX.Element {
+  const [open, setOpen] = useState(false);
+  const policy = known.items[0];
+  return (
+    <>
+      <Button icon={<Video size={18} />} data-testid="upload-record" onClick={() => setOpen(true)}>
+        Record
+      </Button>
+      {open && policy !== undefined && (
+        <Recorder
+          maxSeconds={policy.max_seconds}
+          maxBytes={policy.max_bytes}
+          onClose={() => setOpen(false)}
+          onFile={(file) => {
+            setOpen(false);
+            onFiles([file]);
+          }}
+        />
+      )}
+    </>
   );
 }
 
@@ -107,21 +138,29 @@ function useDrop(onFiles: (files: readonly File[]) => void): boolean {
   return over;
 }
 
+/** The uploads of who is signed in, without those just cancelled. */
+function useOwnUploads(): readonly Item[] {
+  const userId = useStore(session)?.user.id;
+  const gone = useStore(hidden);
+  return useStore(uploads).filter((item) => item.userId === userId && !gone.has(item.key));
+}
+
 /** With one file there is one place to go when its bytes have arrived: its processing screen. */
-function useGoToProcessing(): void {
-  const list = useStore(drafts);
+function useGoToProcessing(list: readonly Item[]): void {
+  const chosen = useStore(drafts).length;
+  const only = list.length === 1 && chosen === 0 ? list[0] : undefined;
+  const videoId = only?.upload.phase === "COMPLETED" ? only.upload.videoId : null;
   useEffect(() => {
-    const only = list.length === 1 ? list[0] : undefined;
-    if (only?.state !== "done" || only.video === null) return;
-    drafts.set([]);
-    navigate(`/v/${only.video.id}?uploaded`, { replace: true });
-  }, [list]);
+    if (only === undefined || videoId === null) return;
+    dismiss(only.key);
+    navigate(`/v/${videoId}?uploaded`, { replace: true });
+  }, [videoId]);
 }
 
 function SubmitBar(): JSX.Element | null {
   const list = useStore(drafts);
-  const ready = list.filter((draft) => draft.state === "draft");
-  const untitled = ready.some((draft) => draft.title.trim() === "");
+  const ready = list.filter((draft) => draft.refusal === null);
+  const untitled = ready.some((draft) => draft.fields.title.trim() === "");
   const [asked, setAsked] = useState(false);
   if (ready.length === 0) return null;
   return (
@@ -134,7 +173,7 @@ function SubmitBar(): JSX.Element | null {
         data-testid="upload-submit"
         onClick={() => {
           setAsked(true);
-          if (!untitled) startUploads();
+          if (!untitled) void sendDrafts();
         }}
       >
         {ready.length === 1 ? "Upload" : `Upload ${ready.length} videos`}
@@ -177,20 +216,24 @@ function Uploader(): JSX.Element {
     if (files.length > 0) addFiles(files).catch((reason: unknown) => setError(explain(reason)));
   });
   const over = useDrop(take);
-  useGoToProcessing();
+  const sending = useOwnUploads();
+  useGoToProcessing(sending);
   if (error !== null && known === null) return <ErrorState message={error} onRetry={load} />;
   return (
     <div class="page page-narrow">
       <div class="page-head">
         <h1>Upload</h1>
       </div>
-      <div class="upload-list" aria-live="polite">
+      <div class="upload-list">
+        {sending.map((item) => (
+          <UploadCard key={item.key} item={item} known={known} />
+        ))}
         {list.map((draft) => (
           <DraftCard key={draft.key} draft={draft} known={known} />
         ))}
       </div>
       <SubmitBar />
-      <DropZone known={known} compact={list.length > 0} over={over} onFiles={take} />
+      <DropZone known={known} compact={list.length + sending.length > 0} over={over} onFiles={take} />
     </div>
   );
 }
