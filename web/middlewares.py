@@ -41,7 +41,8 @@ REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 COMPRESS_FROM_BYTES = 2048
 CORS_MAX_AGE_SECONDS = "7200"
 CORS_ALLOW_HEADERS = ", ".join(
-    ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID", "If-None-Match", "Range",
+    ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID", "If-Match", "If-None-Match",
+     "Last-Event-ID", "Range",
      *tus.REQUEST_HEADERS)
 )  # fmt: skip
 CORS_EXPOSE_HEADERS = ", ".join(

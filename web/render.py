@@ -1,25 +1,28 @@
 """Turns what services answer into what clients get: videos, playback, counters."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from media.layout import AssetType
 from social.videos.standing import audience_of
-from web.schemas.videos import Creator, EncodingAnswer, Playback, Thumbnails, VideoAnswer, VideoPost
+from tables.lifecycle import status_000
+from tables.reducers.engagement import engagement_score
+from web.schemas.videos import Creator, EncodingAnswer, Playback, Source, Thumbnails, VideoAnswer, VideoPost
 
 if TYPE_CHECKING:
     from social.views import Video
     from tables.reducers.engagement import VideoEngagement
     from web.keys import Deps
 
-# Document 000's words for the states (C2, X7).
-POST_STATUS: Mapping[str, str] = {"READY": "ready", "FAILED": "failed"}
-
 
 def moment(at: float) -> datetime:
     """Return seconds since the epoch as an aware time."""
     return datetime.fromtimestamp(at, UTC)
+
+
+def moment_or_none(at: float | None) -> datetime | None:
+    """Return the time, None for none."""
+    return None if at is None else moment(at)
 
 
 def table_counters(engagement: "VideoEngagement | None") -> dict[str, int]:
@@ -84,7 +87,8 @@ def thumbnails(video: "Video", services: "Deps") -> Thumbnails:
 def video_answer(
     video: "Video", services: "Deps", *, liked: bool = False, saved: bool = False
 ) -> VideoAnswer:
-    """Return the canonical shape of a video (INTERFACE Video)."""
+    """Return the canonical shape of a video (INTERFACE Video, C21)."""
+    counted, playing = services.engagement(video.id), playback(video, services)
     return VideoAnswer(
         id=video.id,
         owner_id=video.owner_id,
@@ -92,8 +96,12 @@ def video_answer(
         title=video.title,
         description=video.description,
         tags=list(video.tags),
+        hashtags=list(video.hashtags),
         visibility=video.visibility.value,
+        content_type=video.content_type,
+        audio_url=video.audio_url,
         policy=video.policy,
+        source=Source(mime=video.source_mime, size_bytes=video.source_size_bytes),
         status=video.status.value,
         fail_reason=video.fail_reason,
         fail_code=video.fail_code,
@@ -102,19 +110,29 @@ def video_answer(
         height=video.height,
         progress=video.progress,
         thumbnails=thumbnails(video, services),
-        playback=playback(video, services),
-        **video_counters(services.engagement(video.id), video),
+        playback=playing,
+        available_qualities=playing.qualities,
+        is_federated=video.is_federated,
+        origin_instance=video.origin_instance,
+        origin_actor_did=video.origin_actor_did,
+        activitypub_id=video.activitypub_id,
+        moderation_status=video.moderation_status.value,
+        moderation_reason=video.moderation_reason,
+        engagement_score=engagement_score(counted) if counted else 0.0,
+        **video_counters(counted, video),
         liked=liked,
         saved=saved,
         created_at=moment(video.created_at),
         updated_at=moment(video.updated_at),
+        processing_started_at=moment_or_none(video.processing_started_at),
+        processing_completed_at=moment_or_none(video.processing_completed_at),
+        published_at=moment_or_none(video.published_at),
     )
 
 
 def video_post(video: "Video", services: "Deps") -> VideoPost:
     """Return document 000's shape of a video (C45)."""
     small = thumbnails(video, services)
-    rejected = video.moderation_status.value == "rejected"
     return VideoPost(
         id=video.id,
         user_id=video.owner_id,
@@ -122,7 +140,7 @@ def video_post(video: "Video", services: "Deps") -> VideoPost:
         description=video.description,
         tags=list(video.tags),
         duration=video.duration_seconds,
-        status="rejected" if rejected else POST_STATUS.get(video.status.value, "processing"),
+        status=status_000(video.status, video.moderation_status),
         thumbnails=[url for url in (small.small, small.medium, small.large) if url],
         resolutions=[
             {

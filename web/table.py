@@ -25,6 +25,7 @@ from web.api import (
     tables,
     tus,
     uploads,
+    video_events,
     videos,
 )
 from web.forwarding import caller_key, row_key, video_key
@@ -91,6 +92,8 @@ _REFUSED_UPLOADS = (errors.InvalidFormat, errors.CorruptedFile, errors.DurationE
                     errors.DatabaseFailure)  # fmt: skip
 _SEEN = (errors.ContentNotFound, errors.DatabaseFailure)
 _OWNED = (*_SEEN, errors.NotContentOwner)
+_EDITED = (*_OWNED, errors.ContentAlreadyDeleted, errors.PreconditionFailed, errors.ContentTooLong,
+           errors.InvalidVisibility)  # fmt: skip
 
 _upload = partial(Route, method="POST", tag="videos", auth=Auth.REQUIRED, rate=RateClass.UPLOADS, status=201,
                   form=films.UploadForm, errors=_REFUSED_UPLOADS, idempotent=True)  # fmt: skip
@@ -111,8 +114,18 @@ VIDEOS = (
            errors=(errors.UserNotFound, errors.DatabaseFailure)),
     _video(path="/api/v1/videos/{video_id}", handler=videos.get_video, name="get_video", summary="A video.",
            rate=POLLING, auth=Auth.OPTIONAL, response=films.VideoAnswer, errors=_SEEN),
+    _own(method="PATCH", path="/api/v1/videos/{video_id}", handler=videos.patch_video, name="edit_video",
+         summary="Change what is said of a video.", request=films.VideoPatch, response=films.VideoAnswer,
+         headers=films.IfMatch, errors=_EDITED),
+    _own(method="PUT", path="/api/v1/videos/{video_id}", handler=videos.put_video, name="replace_video",
+         summary="Replace all that is said of a video.", request=films.VideoPut, response=films.VideoAnswer,
+         headers=films.IfMatch, errors=_EDITED),
     _own(method="DELETE", path="/api/v1/videos/{video_id}", handler=videos.delete_video, name="delete_video",
-         summary="Delete a video with all its files.", status=204, errors=_OWNED),
+         summary="Delete a video with all its files.", status=204, headers=films.IfMatch,
+         errors=(*_OWNED, errors.PreconditionFailed)),
+    _video(path="/api/v1/videos/{video_id}/transitions", handler=videos.transitions,
+           name="get_transitions", summary="The states that a video may be in next.",
+           rate=POLLING, auth=Auth.OPTIONAL, response=films.TransitionsAnswer, errors=_SEEN),
     _own(method="POST", path="/api/v1/videos/{video_id}/retry", handler=videos.retry_video,
          name="retry_video", summary="Process a FAILED video again.", status=202, response=films.VideoAnswer,
          errors=(*_OWNED, errors.InvalidStateTransition, errors.ContentAlreadyDeleted)),
@@ -230,8 +243,13 @@ ALIASES = (
            summary="A video; document 001's shape.",
            rate=POLLING, auth=Auth.OPTIONAL, response=shapes.CamelVideo,
            errors=_SEEN),
+    _alias(method="PATCH", path="/api/videos/{video_id}", handler=aliases.patch_001, name="edit_video_001",
+           summary="Change what is said of a video; document 001's shape.", auth=Auth.REQUIRED,
+           request=shapes.CamelVideoPatch, response=shapes.CamelPatched, headers=films.IfMatch,
+           errors=_EDITED),
     _alias(method="DELETE", path="/api/videos/{video_id}", handler=videos.delete_video,
-           name="delete_video_001", summary="Delete a video.", auth=Auth.REQUIRED, status=204, errors=_OWNED),
+           name="delete_video_001", summary="Delete a video.", auth=Auth.REQUIRED, status=204,
+           headers=films.IfMatch, errors=(*_OWNED, errors.PreconditionFailed)),
     _upload(path="/api/v1/reels/upload", handler=aliases.upload_reel, name="upload_reel",
             summary="Upload a video; document 002's shape.", status=202, form=shapes.ReelForm,
             response=shapes.ReelUpload, tag="documents 001 and 002"),
@@ -274,6 +292,7 @@ TABLE: tuple[Route, ...] = (
     *SYSTEM,
     *ACCOUNTS,
     *VIDEOS,
+    *video_events.ROUTES,
     *uploads.ROUTES,
     *playback.ROUTES,
     *reels.ROUTES,

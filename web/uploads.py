@@ -44,7 +44,11 @@ class Form:
 
     def tags(self) -> list[str]:
         """Return the tags: repeated or with commas, as ``tags``, ``tags[]`` or 002's ``hashtags``."""
-        given = [value for name in ("tags", "tags[]", "hashtags") for value in self.fields.get(name, [])]
+        return self.listed("tags", "tags[]", "hashtags")
+
+    def listed(self, *names: str) -> list[str]:
+        """Return the values of fields that are repeated, or have commas."""
+        given = [value for name in names for value in self.fields.get(name, [])]
         return [tag.strip() for value in given for tag in value.split(",") if tag.strip()]
 
     def policy(self) -> UploadPolicy:

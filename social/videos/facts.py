@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from social.videos.reading import load_card
 from tables.lifecycle import VideoStatus
 from tables.records import CatalogueChange, ContentFact, MediaJob, Notification, UserFact, VideoUploaded
-from tables.relational.models import EncodingJobRow, VideoRow
+from tables.relational.models import EncodingJobRow, VideoRow, moment
 from tables.relational.outbox import enqueue, enqueue_numbered
 
 
@@ -29,7 +29,12 @@ def tell_status(session: AsyncSession, video: VideoRow, at: float) -> None:
         fail_reason=video.fail_reason,
     )
     enqueue(session, "events.content", video.id, fact, at=at)
-    data: dict[str, object] = {"video_id": video.id, "status": str(video.status), "title": video.title}
+    data: dict[str, object] = {
+        "video_id": video.id,
+        "status": str(video.status),
+        "title": video.title,
+        "updated_at": moment(at).replace(tzinfo=None).isoformat() + "Z",  # orders the frames of a stream
+    }
     if video.fail_code:
         data |= {"fail_code": video.fail_code, "fail_reason": video.fail_reason}
     notification = Notification(recipient_id=video.owner_id, event="video_status", data=data, at=at)

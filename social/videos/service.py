@@ -269,6 +269,17 @@ class VideoService:
             lambda session: reading.load_page(session, condition, position, size)
         )
 
+    async def changed_since(self, owner_id: str, since: float, limit: int) -> Sequence[Video]:
+        """Return an owner's videos that changed after a time, the earliest change first (C43)."""
+        changed = (VideoRow.owner_id == owner_id) & (VideoRow.updated_at > moment(since))
+        ids = select(VideoRow.id).where(changed).order_by(VideoRow.updated_at).limit(limit)
+
+        async def query(session: AsyncSession) -> list[Video]:
+            found = await reading.load(session, list(await session.scalars(ids)))
+            return sorted(found.values(), key=lambda video: video.updated_at)
+
+        return await self._database.read(query)
+
     async def list_public(self, owner_id: str, cursor: str | None = None, limit: int = 20) -> Page[Video]:
         """Return what the world may see of a user's videos, newest first (C44)."""
         condition = (VideoRow.owner_id == owner_id) & publicly_visible()

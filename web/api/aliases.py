@@ -3,33 +3,36 @@
 import time
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from tables.lifecycle import status_002
 from tables.reducers.engagement import completion_rate
 from web.api.feeds import HEADERS, ranked
-from web.api.videos import take, video_id_of, with_etag
-from web.http import caller, deps, principal, read_query, reply
+from web.api.videos import edited, take, video_id_of
+from web.conditions import tagged, unchanged, with_etag
+from web.http import caller, deps, principal, read_json, read_query, reply
+from web.playing import explained
 from web.render import moment, playback, table_counters, thumbnails
 from web.schemas.aliases import (
     CamelListed,
+    CamelPatched,
     CamelPlayback,
     CamelVideo,
     CamelVideoList,
+    CamelVideoPatch,
     Reel,
     ReelList,
     ReelQuery,
     ReelState,
     ReelUpload,
 )
+from web.schemas.uploads import CamelSource
 from web.schemas.videos import VideoQuery
 
 if TYPE_CHECKING:
     from ranking.feed import FeedItem
     from social.views import Video
     from web.keys import Deps
-
-# Document 002's words for the states (C2); a rejected video is failed to its clients.
-REEL_STATUS = {"DRAFT": "uploading", "UPLOADING": "uploading", "READY": "published", "FAILED": "failed"}
 
 
 async def list_001(request: web.Request) -> web.Response:
@@ -42,19 +45,31 @@ async def list_001(request: web.Request) -> web.Response:
 
 async def get_001(request: web.Request) -> web.Response:
     """Answer a video in 001's shape (C17)."""
-    services = deps(request)
-    video = await services.videos.get(video_id_of(request), caller(request))
-    playing = playback(video, services)
-    answer = CamelVideo(
+    video = await deps(request).videos.get(video_id_of(request), caller(request))
+    same = unchanged(request, video)
+    return same or with_etag(request, reply(await _shown(request, video)), video)
+
+
+async def _shown(request: web.Request, video: "Video") -> CamelVideo:
+    playing = await explained(request, video, playback(video, deps(request)))
+    return CamelVideo(
         **_listed(video),
         owner_id=video.owner_id,
+        source=CamelSource(mime=video.source_mime, size_bytes=video.source_size_bytes),
         fail_reason=video.fail_reason,
         duration_seconds=video.duration_seconds,
         width=video.width,
         height=video.height,
         playback=CamelPlayback(ready=playing.ready, stream_url=playing.stream_url),
     )
-    return with_etag(request, reply(answer))
+
+
+async def patch_001(request: web.Request) -> web.Response:
+    """Change what is said of a video; the tag is the one that reading it gives (C19)."""
+    said = await read_json(request, CamelVideoPatch)
+    video = await edited(request, said.model_dump(exclude_unset=True))
+    tag = tagged(request, reply(await _shown(request, video)), video).headers[hdrs.ETAG]
+    return reply(CamelPatched(**_listed(video)), headers={hdrs.ETAG: tag})
 
 
 def _listed(video: "Video") -> dict[str, object]:
@@ -80,11 +95,10 @@ async def reel_status(request: web.Request) -> web.Response:
     video = await services.videos.get(video_id_of(request), caller(request))
     waits = video.status.value in {"DRAFT", "UPLOADING"}
     session = await services.uploads.latest(video.id) if waits else None
-    rejected = video.moderation_status.value == "rejected"
     state = ReelState.model_validate(
         {
             "video_id": video.id,
-            "status": "failed" if rejected else REEL_STATUS.get(video.status.value, "processing"),
+            "status": status_002(video.status, video.moderation_status),
             "upload_progress": (session.progress if session else 0.0) if waits else 100.0,
             "processing_progress": video.progress,
         }

@@ -1,7 +1,7 @@
 """Live frames: a WebSocket and an event stream over the same hub (I1, I2, I7, I16, I18)."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ async def notifications_socket(request: web.Request) -> web.StreamResponse:
     await socket.prepare(request)
     known = known or await _from_first_frame(request, socket)
     if known is not None:
-        with _listening(request, known, "websocket") as subscriber:
+        with listening(request, known, "websocket") as subscriber:
             await socket.send_str(services.hub.frame("connected", _hello(known)).decode())
             await _push(socket, subscriber)
     return socket
@@ -43,10 +43,29 @@ async def notifications_socket(request: web.Request) -> web.StreamResponse:
 
 async def notifications_stream(request: web.Request) -> web.StreamResponse:
     """Push frames as server-sent events, for clients that cannot hold a WebSocket."""
-    services = deps(request)
+    known = await signed_in(request)
+    response = await begin_stream(request)
+    with listening(request, known, "sse") as subscriber:
+        await response.write(event(deps(request).hub.frame("connected", _hello(known))))
+        async for frame in frames_of(request, response, subscriber):
+            await response.write(event(frame))
+    return response
+
+
+async def signed_in(request: web.Request) -> "Principal":
+    """Return who opens a stream; the token comes in header or query.
+
+    Raises:
+        MissingAuthHeader, InvalidToken, TokenExpired: MISSING_AUTH_HEADER, INVALID_TOKEN, TOKEN_EXPIRED.
+    """
     known = await _from_handshake(request)
     if known is None:
         raise MissingAuthHeader
+    return known
+
+
+async def begin_stream(request: web.Request) -> web.StreamResponse:
+    """Answer the head of a stream of server-sent events."""
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
@@ -55,18 +74,24 @@ async def notifications_stream(request: web.Request) -> web.StreamResponse:
         }
     )
     await response.prepare(request)
-    with _listening(request, known, "sse") as subscriber:
-        await response.write(_event(services.hub.frame("connected", _hello(known))))
-        while True:
-            try:
-                idle = services.settings.stream_idle_seconds
-                frame = await asyncio.wait_for(subscriber.frames.get(), idle)
-            except TimeoutError:
-                await response.write(b": alive\n\n")
-                continue
-            if frame is None:
-                return response
-            await response.write(_event(frame))
+    return response
+
+
+async def frames_of(
+    request: web.Request, response: web.StreamResponse, subscriber: Subscriber
+) -> AsyncIterator[bytes]:
+    """Yield frames until the connection is to be closed; while none comes, a comment keeps it open."""
+    while True:
+        try:
+            frame = await asyncio.wait_for(
+                subscriber.frames.get(), deps(request).settings.stream_idle_seconds
+            )
+        except TimeoutError:
+            await response.write(b": alive\n\n")
+            continue
+        if frame is None:
+            return
+        yield frame
 
 
 async def _from_handshake(request: web.Request) -> "Principal | None":
@@ -111,7 +136,8 @@ async def _refuse(request: web.Request, socket: web.WebSocketResponse, error: Ap
 
 
 @contextmanager
-def _listening(request: web.Request, known: "Principal", kind: str) -> Iterator[Subscriber]:
+def listening(request: web.Request, known: "Principal", kind: str) -> Iterator[Subscriber]:
+    """Register an open connection for as long as the block runs."""
     gauge = deps(request).metrics.sockets.labels(kind)
     with deps(request).hub.subscribe(known.user_id, known.session_id) as subscriber:
         gauge.inc()
@@ -152,7 +178,8 @@ def _hello(known: "Principal") -> dict[str, Any]:
     return {"user_id": known.user_id, "username": known.username, "unread_notifications": 0}
 
 
-def _event(frame: bytes) -> bytes:
+def event(frame: bytes, event_id: str = "") -> bytes:
     """Wrap a frame as a server-sent event named after it."""
     name = orjson.loads(frame)["event"]
-    return f"event: {name}\n".encode() + b"data: " + frame + b"\n\n"
+    head = f"id: {event_id}\n" if event_id else ""
+    return f"{head}event: {name}\n".encode() + b"data: " + frame + b"\n\n"

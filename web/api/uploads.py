@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from media.policies import policy_named
 from social.uploads import Report, UploadSession, Wanted, check_declared
-from social.videos import check_metadata
+from social.videos import VideoMetadata, check_metadata
+from social.videos.metadata import Further
 from tables import errors
 from tables.errors import AppError, ContentNotFound, SignatureRefused, ValidationFailed
 from tables.lifecycle import session_000
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 SIGNATURE = "X-Signature"
+CHUNK_BYTES = 64 * 1024
 CHUNKS, PARTS = "API_CHUNKS", "S3_MULTIPART"
 
 
@@ -51,8 +53,11 @@ def number_of(request: web.Request) -> int:
 
 
 async def body_of(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the body as it comes; one that is cut off raises what the connection raises."""
-    async for chunk in request.content.iter_any():
+    """Yield the body as it comes; one that is cut off raises what the connection raises.
+
+    Never all that has come at once: what waits, waits in one place, and a thousand bodies are not held twice.
+    """
+    async for chunk in request.content.iter_chunked(CHUNK_BYTES):
         yield chunk
 
 
@@ -76,9 +81,7 @@ def counted(request: web.Request) -> "Iterator[None]":
 async def create_draft(request: web.Request) -> web.Response:
     """Make a DRAFT, answering in snake_case."""
     video = await _draft(request, await read_json(request, shapes.Draft))
-    answer = video_answer(video, deps(request)).model_dump()
-    source = shapes.Source(mime=video.source_mime, size_bytes=video.source_size_bytes)
-    return _created(f"/api/v1/videos/{video.id}", shapes.DraftAnswer(**answer, source=source))
+    return _created(f"/api/v1/videos/{video.id}", video_answer(video, deps(request)))
 
 
 async def create_draft_001(request: web.Request) -> web.Response:
@@ -97,8 +100,13 @@ async def create_draft_001(request: web.Request) -> web.Response:
     return _created(f"/api/videos/{video.id}", answer)
 
 
+def _metadata(said: shapes.Draft | shapes.FinalizeRequest) -> VideoMetadata:
+    further = Further(said.hashtags, said.content_type, said.audio_url)
+    return check_metadata(said.title, said.description, said.tags, said.visibility, further)
+
+
 async def _draft(request: web.Request, said: shapes.Draft) -> "Video":
-    metadata = check_metadata(said.title, said.description, said.tags, said.visibility)
+    metadata = _metadata(said)
     declared = said.source_mime, said.source_size_bytes
     check_declared(policy_named(said.policy), said.source_size_bytes, said.source_mime)
     return await deps(request).videos.create_draft(principal(request), metadata, said.policy, declared)
@@ -151,7 +159,7 @@ async def put_chunk(request: web.Request) -> web.Response:
 async def finalize(request: web.Request) -> web.Response:
     """Put the chunks together and make the video (A12, A18)."""
     said = await read_json(request, shapes.FinalizeRequest)
-    metadata = check_metadata(said.title, said.description, said.tags, said.visibility)
+    metadata = _metadata(said)
     with counted(request):
         video = await deps(request).uploads.finalize(session_id_of(request), principal(request), metadata)
     return _created(f"/api/v1/videos/{video.id}", video_answer(video, deps(request)))
@@ -352,7 +360,7 @@ def _family(root: str, suffix: str, *, camel: bool) -> tuple[Route, ...]:
         _session(path=f"{root}/videos", handler=create_draft_001 if camel else create_draft,
                  name=f"create_video{suffix}", summary="Make a video whose source comes later.", status=201,
                  request=shapes.CamelDraft if camel else shapes.Draft,
-                 response=shapes.CamelDraftAnswer if camel else shapes.DraftAnswer,
+                 response=shapes.CamelDraftAnswer if camel else VideoAnswer,
                  errors=(*_DECLARED, *_SAID), idempotent=True),
         told(path=f"{root}/videos/{{video_id}}/uploads", handler=partial(open_parts, camel=camel),
              name=f"open_upload{suffix}", summary="Open an upload in parts for a video.", status=201,

@@ -1,24 +1,42 @@
 """Videos over HTTP (INTERFACE Video; A20, C17, C18, C42, C45, C48)."""
 
-from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from media.delivery import not_modified
 from media.policies import POLICIES, extension
 from social.uploads import Arrived
 from social.videos import check_metadata
-from social.videos.metadata import MAX_DESCRIPTION_CHARS, MAX_TAGS, MAX_TITLE_CHARS
+from social.videos.metadata import (
+    MAX_DESCRIPTION_CHARS,
+    MAX_TAGS,
+    MAX_TITLE_CHARS,
+    ORIGINAL,
+    Further,
+    check_fields,
+)
+from social.videos.processing import allowed
 from tables.errors import AppError, ContentNotFound, UserNotFound
-from web.http import caller, deps, no_content, principal, read_query, reply
+from web.conditions import expected_editions, tagged, unchanged, with_etag
+from web.http import caller, deps, no_content, principal, read_json, read_query, reply
 from web.playing import explained
 from web.render import encoding_answer, video_answer, video_post
 from web.schemas.base import Page, uuid_or
-from web.schemas.videos import PoliciesAnswer, Policy, VideoList, VideoQuery
+from web.schemas.videos import (
+    PoliciesAnswer,
+    Policy,
+    TransitionsAnswer,
+    VideoAnswer,
+    VideoList,
+    VideoPatch,
+    VideoPut,
+    VideoQuery,
+)
 from web.uploads import Form, receive
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from social.views import Video
 
 
@@ -81,7 +99,11 @@ async def _store(request: web.Request, form: Form) -> "Video":
     """Check what is cheap first, then look into the file, then make it a video (A3-A8, A19)."""
     services, policy = deps(request), form.policy()
     metadata = check_metadata(
-        form.one("title"), form.one("description"), form.tags(), form.one("visibility") or "PUBLIC"
+        form.one("title"),
+        form.one("description"),
+        form.tags(),
+        form.one("visibility") or "PUBLIC",
+        Further(form.listed("hashtags"), form.one("content_type") or ORIGINAL, form.one("audio_url")),
     )
     arrived = Arrived(form.path, form.sha256, policy, form.filename)
     return await services.uploads.take(principal(request), arrived, metadata)
@@ -89,27 +111,48 @@ async def _store(request: web.Request, form: Form) -> "Video":
 
 async def get_video(request: web.Request) -> web.Response:
     """Answer a video that the caller may see, with a validator."""
+    video = await deps(request).videos.get(video_id_of(request), caller(request))
+    same = unchanged(request, video)
+    return same or with_etag(request, reply(await shown(request, video)), video)
+
+
+async def shown(request: web.Request, video: "Video") -> VideoAnswer:
+    """Return a video as its caller gets it: liked, saved, playable here or why not."""
     services, viewer = deps(request), caller(request)
-    video = await services.videos.get(video_id_of(request), viewer)
     liked = saved = False
     if viewer is not None:
         mine = await services.interactions.relations(viewer.user_id, [video.id])
         liked, saved = video.id in mine.liked, video.id in mine.saved
     answer = video_answer(video, services, liked=liked, saved=saved)
     answer.playback = await explained(request, video, answer.playback)
-    response = reply(answer)
-    return with_etag(request, response)
+    return answer
 
 
-def with_etag(request: web.Request, response: web.Response) -> web.Response:
-    """Add an entity tag, or answer 304 when the client has this very answer."""
-    assert isinstance(response.body, bytes)
-    etag = f'"{blake2b(response.body, digest_size=12).hexdigest()}"'
-    headers = {hdrs.ETAG: etag, hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: hdrs.AUTHORIZATION}
-    if not_modified(request.headers.get(hdrs.IF_NONE_MATCH), etag):
-        return web.Response(status=304, headers=headers)
-    response.headers.update(headers)
-    return response
+async def patch_video(request: web.Request) -> web.Response:
+    """Change some of what is said of a video."""
+    said = await read_json(request, VideoPatch)
+    video = await edited(request, said.model_dump(exclude_unset=True))
+    return tagged(request, reply(await shown(request, video)), video)
+
+
+async def put_video(request: web.Request) -> web.Response:
+    """Replace all that is said of a video (X48)."""
+    said = await read_json(request, VideoPut)
+    video = await edited(request, said.model_dump())
+    return tagged(request, reply(await shown(request, video)), video)
+
+
+async def edited(request: web.Request, said: "Mapping[str, Any]") -> "Video":
+    """Apply an edit to a video of the caller's; the errors are the route's (C19)."""
+    changes, expected = check_fields(said), expected_editions(request)
+    return await deps(request).videos.edit(video_id_of(request), principal(request), changes, expected)
+
+
+async def transitions(request: web.Request) -> web.Response:
+    """Answer what may become of a video (C42)."""
+    video = await deps(request).videos.get(video_id_of(request), caller(request))
+    answer = TransitionsAnswer(video_id=video.id, status=video.status.value, allowed=allowed(video))
+    return reply(answer, headers={"Cache-Control": "no-store"})
 
 
 async def list_videos(request: web.Request) -> web.Response:
@@ -131,7 +174,8 @@ async def list_of_user(request: web.Request) -> web.Response:
 
 async def delete_video(request: web.Request) -> web.Response:
     """Delete a video of the caller's."""
-    await deps(request).videos.delete(video_id_of(request), principal(request))
+    expected = expected_editions(request)
+    await deps(request).videos.delete(video_id_of(request), principal(request), expected)
     return no_content()
 
 

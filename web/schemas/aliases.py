@@ -7,7 +7,8 @@ from pydantic.alias_generators import to_camel
 
 from web.schemas.base import Answer, Query, Time, cut_to
 from web.schemas.feeds import Profile
-from web.schemas.videos import Status
+from web.schemas.uploads import CAMEL, CamelSource
+from web.schemas.videos import ContentType, Status, VideoPatch
 
 REELS_LIMIT = 50
 
@@ -38,10 +39,27 @@ class CamelListed(CamelAnswer):
     updated_at: Time
 
 
+class CamelPatched(CamelAnswer):
+    """A video after an edit (C19)."""
+
+    id: str
+    title: str
+    description: str
+    status: Status
+    updated_at: Time
+
+
+class CamelVideoPatch(VideoPatch):
+    """What is to be said of a video from now on, in 001's words (C19)."""
+
+    model_config = CAMEL
+
+
 class CamelVideo(CamelListed):
     """A video of 001 (C17)."""
 
     owner_id: str
+    source: CamelSource
     fail_reason: str | None
     duration_seconds: float | None
     width: int | None
@@ -63,6 +81,10 @@ class ReelForm(BaseModel):
     title: str = Field(max_length=200)
     description: str = Field("", max_length=2000)
     hashtags: list[str] = Field([], max_length=10)
+    content_type: ContentType = "original"
+    audio_url: str | None = Field(None, max_length=2048)
+    visibility: Literal["PUBLIC", "FOLLOWERS_ONLY", "PRIVATE"] = "PUBLIC"
+    policy: Literal["short", "long"] = "short"
 
 
 class ReelUpload(Answer):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pydantic.alias_generators import to_camel
 
 from web.schemas.base import Answer, Body, Time
-from web.schemas.videos import Status, VideoAnswer
+from web.schemas.videos import Source, Status
 
 State = Literal["INITIATED", "IN_PROGRESS", "PAUSED", "COMPLETED", "FAILED", "CANCELED", "EXPIRED"]
 State000 = Literal["active", "completed", "expired", "failed"]
@@ -26,6 +26,9 @@ class Draft(Body):
     source_mime: Mime | None = None
     source_size_bytes: int | None = None
     policy: PolicyName = "long"
+    hashtags: list[str] = Field([], max_length=100)
+    content_type: str = "original"
+    audio_url: str | None = None
 
 
 class CamelDraft(Draft):
@@ -34,23 +37,10 @@ class CamelDraft(Draft):
     model_config = CAMEL
 
 
-class Source(Answer):
-    """What the source is, or is going to be."""
-
-    mime: str | None
-    size_bytes: int | None
-
-
 class CamelSource(Source):
     """What the source is, in 001's words."""
 
     model_config = CAMEL
-
-
-class DraftAnswer(VideoAnswer):
-    """A video that waits for its source (C16)."""
-
-    source: Source
 
 
 class CamelDraftAnswer(Answer):
@@ -107,6 +97,9 @@ class FinalizeRequest(Body):
     description: str = ""
     tags: list[str] = Field([], max_length=100)
     visibility: str = "PUBLIC"
+    hashtags: list[str] = Field([], max_length=100)
+    content_type: str = "original"
+    audio_url: str | None = None
 
 
 class SessionRequest(Body):

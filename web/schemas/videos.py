@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from web.schemas.base import Answer, Page, Time
+from web.schemas.base import Answer, Body, LiveQuery, Page, Query, Time
 
+ContentType = Literal["original", "challenge", "duet", "reaction"]
 Status = Literal["DRAFT", "UPLOADING", "UPLOADED", "TRANSCODING", "READY", "FAILED"]
 
 
@@ -18,6 +19,43 @@ class UploadForm(BaseModel):
     tags: list[str] = Field([], max_length=10, description="Repeated, or one value with commas.")
     visibility: Literal["PUBLIC", "FOLLOWERS_ONLY", "PRIVATE"] = "PUBLIC"
     policy: Literal["short", "long"] = "short"
+    hashtags: list[str] = Field([], max_length=10, description="Tags too.")
+    content_type: ContentType = "original"
+    audio_url: str | None = Field(None, max_length=2048, description="Where the sound is from.")
+
+
+class VideoPatch(Body):
+    """What is to be said of a video from now on; what is left out stays (C19)."""
+
+    title: str = ""
+    description: str = ""
+    tags: list[str] = Field([], max_length=100)
+    visibility: str = "PUBLIC"
+    hashtags: list[str] = Field([], max_length=100)
+    content_type: str = "original"
+    audio_url: str | None = None
+
+
+class IfMatch(Query):
+    """The header that guards against lost updates (C19)."""
+
+    if_match: str | None = Field(
+        None, alias="If-Match", description="`*`, or the tag of the answer that the change is made from."
+    )
+
+
+class VideoPut(VideoPatch):
+    """All that is to be said of a video; what is left out is empty (X48)."""
+
+    title: str
+
+
+class TransitionsAnswer(Answer):
+    """What may become of a video (C42)."""
+
+    video_id: str
+    status: Status
+    allowed: list[Status] = Field(description="The states that it may be in next.")
 
 
 class Policy(Answer):
@@ -72,6 +110,13 @@ class Creator(Answer):
     username: str
 
 
+class Source(Answer):
+    """What the source is, or is going to be."""
+
+    mime: str | None
+    size_bytes: int | None
+
+
 class VideoAnswer(Answer):
     """A video with its state."""
 
@@ -81,8 +126,12 @@ class VideoAnswer(Answer):
     title: str
     description: str
     tags: list[str]
+    hashtags: list[str]
     visibility: str
+    content_type: ContentType
+    audio_url: str | None
     policy: str
+    source: Source
     status: Status
     fail_reason: str | None
     fail_code: str | None
@@ -92,6 +141,14 @@ class VideoAnswer(Answer):
     progress: float = Field(ge=0, le=100)
     thumbnails: Thumbnails
     playback: Playback
+    available_qualities: list[str] = Field(description="Those of the playlists, best first.")
+    is_federated: bool
+    origin_instance: str | None
+    origin_actor_did: str | None
+    activitypub_id: str | None
+    moderation_status: str
+    moderation_reason: str | None
+    engagement_score: float = Field(description="Likes, comments, shares, saves and views in one number.")
     view_count: int
     like_count: int
     comment_count: int
@@ -100,6 +157,9 @@ class VideoAnswer(Answer):
     saved: bool = Field(description="By the caller.")
     created_at: Time
     updated_at: Time
+    processing_started_at: Time | None
+    processing_completed_at: Time | None
+    published_at: Time | None
 
 
 class VideoList(Answer):
@@ -113,6 +173,12 @@ class VideoQuery(Page):
     """Which of the own videos."""
 
     status: Status | None = None
+
+
+class VideoEventsQuery(LiveQuery):
+    """Credentials, and where to go on, for clients that cannot set a header on a stream."""
+
+    last_event_id: str | None = Field(None, max_length=64, description="As the header Last-Event-ID.")
 
 
 class EncodingAnswer(Answer):
