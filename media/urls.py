@@ -66,6 +66,7 @@ class MediaSigner:
         self._window = lifetime_seconds / 2
         self._clock = clock
         self._tokens: dict[tuple[str, Audience], tuple[int, str]] = {}
+        self._verified: dict[tuple[str, str], Grant] = {}
 
     @property
     def base_url(self) -> str:
@@ -99,12 +100,20 @@ class MediaSigner:
         Raises:
             SignatureRefused: SIGNATURE_REFUSED: altered, expired, of an unknown key, or for another video.
         """
-        expiry, key_pair_id, audience, signature = _parse(token)
         video_id = video_of(key)
-        self.keys.check(key_pair_id, signature, _signed(video_id, audience, expiry))
-        if (self._clock() if now is None else now) >= expiry:
+        grant = self._verified.get((token, video_id)) or self._checked(token, video_id)
+        if (self._clock() if now is None else now) >= grant.expires_at:
             raise SignatureRefused("This link has expired.")
-        return Grant(video_id, audience, float(expiry))
+        return grant
+
+    def _checked(self, token: str, video_id: str) -> Grant:
+        """Check a signature that was not seen before: a player sends the same one with every file."""
+        expiry, key_pair_id, audience, signature = _parse(token)
+        self.keys.check(key_pair_id, signature, _signed(video_id, audience, expiry))
+        if len(self._verified) >= _CACHE_ENTRIES:
+            self._verified.clear()
+        grant = self._verified[token, video_id] = Grant(video_id, audience, float(expiry))
+        return grant
 
     def expiry(self) -> int:
         """Return when what is signed now expires, in seconds since the epoch."""

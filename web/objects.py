@@ -1,15 +1,20 @@
 """Answers a stored object: ranges, validators, and the shortest way to the socket (C33, C40)."""
 
+import asyncio
+import os
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from aiohttp import hdrs, web
 
 from media import delivery
 from media.stores import ObjectInfo, run_blocking
-from tables.errors import ContentArchived, ContentNotFound, RangeNotSatisfiable
+from tables.errors import ContentArchived, ContentNotFound, RangeNotSatisfiable, StorageFailure
 from web.http import deps
 from web.sendfile import send_file
+
+if TYPE_CHECKING:
+    from media.stores import ObjectStore
 
 # Players on other pages need these; the token in the URL is the permission, so any origin may ask.
 PLAYER_HEADERS: Mapping[str, str] = {
@@ -18,6 +23,7 @@ PLAYER_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
 }
+_NOWAIT = getattr(os, "RWF_NOWAIT", None)  # Linux has it
 SMALL_BYTES = 64 * 1024
 """Up to here one read and one write cost less than handing the file to the kernel."""
 
@@ -42,12 +48,29 @@ async def serve_object(
         ContentArchived: it has to be restored first (CONTENT_ARCHIVED).
         RangeNotSatisfiable: the range starts past its end (RANGE_NOT_SATISFIABLE).
     """
-    opened = await run_blocking(deps(request).store.open_local, key)
+    opened = await _opened(deps(request).store, key)
     if opened is None:
         return await _answer(request, await _elsewhere(request, key), None, extra, private)
     info, file = opened
     with file:
         return await _answer(request, info, file, extra, private)
+
+
+async def _opened(store: "ObjectStore", key: str) -> tuple[ObjectInfo, BinaryIO] | None:
+    """Open a file on a thread; one that nobody waits for any more is closed."""
+    opening = asyncio.get_running_loop().run_in_executor(None, store.open_local, key)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+    except OSError as error:
+        raise StorageFailure(details={"cause": os.strerror(error.errno or 0)}) from error
+
+
+def _close(opening: "asyncio.Future[tuple[ObjectInfo, BinaryIO] | None]") -> None:
+    if not opening.cancelled() and opening.exception() is None and (opened := opening.result()):
+        opened[1].close()
 
 
 async def _elsewhere(request: web.Request, key: str) -> ObjectInfo:
@@ -78,7 +101,9 @@ async def _answer(
     if request.method != hdrs.METH_HEAD:
         deps(request).metrics.media_bytes.inc(part.length)
         if file is not None and part.length <= SMALL_BYTES:
-            body = await run_blocking(_read, file, part)
+            body = _cached(file, part)
+            if body is None:
+                body = await run_blocking(os.pread, file.fileno(), part.length, part.start)
             return web.Response(status=part.status, headers=headers, body=body)
     return await _send(request, info.key, file, part, headers)
 
@@ -99,6 +124,13 @@ async def _send(
     return response
 
 
-def _read(file: BinaryIO, part: delivery.Slice) -> bytes:
-    file.seek(part.start)
-    return file.read(part.length)
+def _cached(file: BinaryIO, part: delivery.Slice) -> bytes | None:
+    """Read a small slice when it is in memory already; None when that would wait for the disk."""
+    if _NOWAIT is None:
+        return None
+    body = bytearray(part.length)
+    try:
+        count = os.preadv(file.fileno(), [body], part.start, _NOWAIT)
+    except OSError:  # not in memory, or a file system that cannot say
+        return None
+    return bytes(body) if count == part.length else None
