@@ -20,7 +20,12 @@ PROMISED = (
     "allow_private_network", "rate_limits", "access_token_seconds", "tables_store",
 )  # fmt: skip
 # Read by the tests, not by the server.
-TEST_VARIABLES = {"FREEWILL_TEST_KAFKA", "FREEWILL_TEST_POSTGRES_URL", "FREEWILL_TEST_REDIS_URL", "FREEWILL_SHARED"}
+TEST_VARIABLES = {
+    "FREEWILL_TEST_KAFKA",
+    "FREEWILL_TEST_POSTGRES_URL",
+    "FREEWILL_TEST_REDIS_URL",
+    "FREEWILL_SHARED",
+}
 
 
 def section(title):

@@ -46,7 +46,9 @@ def test_route_is_described_whole(row):
         assert name in {p["name"] for p in operation["parameters"] if p["in"] == "path"}
     told = {code for answer in operation["responses"].values() for code in answer.get("x-codes", ())}
     assert told == {kind.code for kind in errors_of(row)}
-    assert ("requestBody" in operation) == (row.request is not None or row.form is not None or row.body is not None)
+    assert ("requestBody" in operation) == (
+        row.request is not None or row.form is not None or row.body is not None
+    )
     assert str(row.status) in operation["responses"]
 
 
