@@ -18,6 +18,9 @@ from tables.errors import RateLimitExceeded, UserNotFound, ValidationFailed
 from tables.lifecycle import UploadStatus
 from tables.relational.models import UploadSessionRow, UserRow, moment
 
+PIECES = "pieces"
+"""Under which a session's ``about`` names the sessions that it was joined from."""
+
 
 def draft(owner: Principal, wanted: Wanted, settings: UploadSettings, at: float) -> UploadSessionRow:
     """Check what is declared and build the row of the session; nothing is written.
@@ -131,7 +134,8 @@ def joined(wanted: Wanted, size_bytes: int, pieces: Sequence[str]) -> Wanted:
     """
     if not pieces:
         raise ValidationFailed("There is nothing to join.", details={"field": "pieces"})
-    return replace(wanted, size_bytes=size_bytes, partial=False, part_count=None)
+    about = {**wanted.about, PIECES: list(pieces)}
+    return replace(wanted, size_bytes=size_bytes, partial=False, part_count=None, about=about)
 
 
 def check_report(row: UploadSessionRow, report: Report) -> None:

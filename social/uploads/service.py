@@ -11,6 +11,7 @@
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import structlog
@@ -29,12 +30,7 @@ from social.uploads.states import OPEN, Operation
 from social.uploads.tools import UploadTools
 from social.videos import StoredUpload, VideoMetadata
 from social.views import Principal, Video
-from tables.errors import (
-    AppError,
-    ContentNotFound,
-    InvalidChunkSequence,
-    ValidationFailed,
-)
+from tables.errors import AppError, ContentNotFound, InvalidChunkSequence, ValidationFailed
 from tables.lifecycle import UploadStatus
 from tables.relational.models import UploadSessionRow
 
@@ -207,7 +203,9 @@ class UploadSessions:
         return await self._tools.database.run(write)
 
     async def concatenate(self, owner: Principal, wanted: Wanted, pieces: Sequence[str]) -> UploadSession:
-        """Open a session whose bytes are those of whole partial sessions, in order; they end (A49).
+        """Open a session whose bytes are those of whole partial sessions, in order (A49).
+
+        They end when ``finalize`` has made it a video: until then a crash, or a wrong order, costs nothing.
 
         ``wanted.size_bytes`` is not looked at: the size is the pieces'.
 
@@ -224,8 +222,6 @@ class UploadSessions:
         for row in parts:
             body = self._tools.parts.read(rows.incoming(row), ())
             offset = await self.append(session.id, owner, offset, body)
-        for piece in dict.fromkeys(pieces):
-            await self.cancel(piece, owner)
         return await self.get(session.id, owner)
 
     async def complete(
@@ -267,6 +263,9 @@ class UploadSessions:
         :meth:`complete`; ValidationFailed (VALIDATION_ERROR, field ``title``) without a title.
         """
         session = await self.complete(session_id, caller, None, metadata)
+        for piece in dict.fromkeys(session.about.get(opening.PIECES, ())):
+            with contextlib.suppress(AppError):  # ended before, or left to the sweep
+                await self.cancel(piece, caller)
         return await self._tools.videos.get(session.video_id or "", caller)
 
     async def pause(self, session_id: str, caller: Principal) -> UploadSession:

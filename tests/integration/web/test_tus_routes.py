@@ -181,6 +181,30 @@ async def test_pieces_become_one_video_when_joined(tus):
     assert (await tus.video())[1] == DATA
     path = tus.headers["Location"]
     assert (await tus.head(path), tus.headers["Upload-Concat"]) == (len(DATA), final)
+    assert [(await tus.ask("HEAD", piece))[0] for piece in pieces] == [410, 410]
+
+
+async def test_pieces_stay_when_what_they_make_up_is_no_video(tus):
+    """DESIGN invariant 2: the wrong way round they are refused, the right way round a film."""
+    pieces = [await tus.create(600, Upload_Concat="partial"), await tus.create(500, Upload_Concat="partial")]
+    await tus.patch(pieces[0], 0, DATA[:600])
+    await tus.patch(pieces[1], 0, b"x" * 500)
+    status, error = await tus.ask("POST", Upload_Concat=f"final;{pieces[1]} {pieces[0]}", **NAMED)
+    assert (status, error["code"]) == (400, "INVALID_FORMAT")
+    assert (await tus.ask("POST", Upload_Concat=f"final;{pieces[0]} {pieces[1]}", **NAMED))[0] == 201
+    assert (await tus.video())[1] == DATA[:600] + b"x" * 500
+
+
+async def test_video_is_made_by_asking_when_the_last_answer_was_lost(front, tus):
+    """A37: all bytes are here and nobody made the video: HEAD is all that tus has left."""
+    path = await tus.create()
+
+    async def whole():
+        yield DATA
+
+    await front.deps.uploads.append(path.rsplit("/", 1)[1], None, 0, whole())
+    assert await tus.head(path) == len(DATA)
+    assert (await tus.video())[1] == DATA
 
 
 async def test_join_is_refused_when_a_piece_is_missing_or_somebody_elses(front, tus):
