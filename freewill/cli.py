@@ -71,6 +71,21 @@ def migrate() -> None:
     out.print(f"{before or 'empty'} -> {after}" if before != after else f"already at {after}")
 
 
+@app.command()
+def reconcile(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is wrong.")] = False,
+) -> None:
+    """Repair what crashes and restored backups leave: statuses, jobs and files that do not agree."""
+    from freewill.maintenance import reconcile as repair
+
+    found = _run(repair(Settings(), dry_run=dry_run))
+    rows = [
+        (finding.what, finding.subject, finding.status, "yes" if finding.repaired else "no")
+        for finding in found
+    ]
+    _print_table(["what", "video or object", "status", "repaired"], rows)
+
+
 @users.command("create")
 def user_create(
     name: str,

@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 from freewill.accounts import build_accounts
 from freewill.keyring import open_keyring
 from freewill.settings import Settings
+from freewill.stores import opened_store
 from social.accounts import Accounts
+from social.videos import VideoService
+from social.videos.reconciler import Finding, Reconciler
 from tables.relational.engine import Database
 from tables.relational.migrate import current_revision, head_revision, migrate
 
@@ -22,6 +25,22 @@ async def migrate_database(settings: Settings) -> tuple[str | None, str]:
     before = await current_revision(settings.relational_url)
     await migrate(settings.relational_url)
     return before, head_revision()
+
+
+async def reconcile(settings: Settings, *, dry_run: bool) -> list[Finding]:
+    """Find drift between videos, rows and objects, and repair it unless it is a dry run (C41)."""
+    await migrate_database(settings)
+    database = Database.open(settings.relational_url)
+    try:
+        async with opened_store(settings) as store:
+            videos = VideoService(database, store, time.time)
+            reconciler = Reconciler(database, store, videos, time.time)
+            return [
+                *await reconciler.unfinished(dry_run=dry_run),
+                *await reconciler.objects(dry_run=dry_run),
+            ]
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

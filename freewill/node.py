@@ -1,7 +1,6 @@
 """One running instance: every part built, started in order, stopped in order."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -18,22 +17,22 @@ from freewill.metrics import NodeMetrics
 from freewill.paths import (
     APP_ID,
     log_path,
-    objects_path,
     uploads_path,
     work_path,
 )
 from freewill.settings import Settings
 from freewill.shared import Shared
+from freewill.stores import is_local, object_store
 from freewill.uploads import build_uploads
 from freewill.worker import StreamWorker
 from media.pipeline import remove_leftovers
-from media.stores import FileStore, ObjectStore
 from ranking.catalogue import Catalogue
 from ranking.embedding import StatisticsEncoder
 from ranking.feed import FeedEngine
 from social.graph import Graph
 from social.interactions import Interactions
 from social.videos import VideoService
+from social.videos.reconciler import Reconciler
 from streams.app import StreamDeps, declare_topics
 from streams.feedback import Feedback
 from streams.impressions import ImpressionLog
@@ -56,6 +55,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 SWEEP_SECONDS = 300.0
+RECONCILE_SECONDS = 600.0
+OBJECTS_SECONDS = 6 * 3600.0
 MAINTAIN_SECONDS = 60.0
 ARCHIVE_SECONDS = 3600.0
 
@@ -78,11 +79,12 @@ class Node:
         settings, clock = self.settings, self.clock
         self.keyring = open_keyring(settings.secrets_path)
         self.database = Database.open(settings.relational_url)
-        self.store = _store(settings)
+        self.store = object_store(settings)
         self.metrics = Metrics()
         self.shared = Shared(settings, clock, lambda use: self.metrics.redis_failures.labels(use).inc())
         self.accounts = build_accounts(settings, self.keyring, self.database, clock, self.shared.failures)
         self.videos = VideoService(self.database, self.store, clock)
+        self.reconciler = Reconciler(self.database, self.store, self.videos, clock)
         self.interactions = Interactions(self.database, clock)
         self.graph = Graph(self.database, clock)
         self.hub = Hub(clock, self.shared.bus)
@@ -182,7 +184,7 @@ class Node:
 
     async def _open_store(self) -> None:
         """Connect to a remote object store; the local one needs no connection."""
-        if not _is_local(self.settings):
+        if not is_local(self.settings):
             remote = await self._opened.enter_async_context(cast("S3Store", self.store))
             await remote.create_bucket(
                 archive_days=self.settings.archive_after_days, origins=[self.settings.public_url]
@@ -222,6 +224,8 @@ class Node:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(self.relay.run(), name="outbox relay")
             duties.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep")
+            duties.create_task(_every(RECONCILE_SECONDS, self._reconcile), name="reconciler")
+            duties.create_task(_every(OBJECTS_SECONDS, self._compare_objects), name="object comparison")
             duties.create_task(_every(ARCHIVE_SECONDS, self.delivery.archive_idle), name="archive")
 
     async def _sweep(self) -> None:
@@ -231,26 +235,14 @@ class Node:
         await self.store.tidy()
         await self.interactions.forget_old_events()
 
+    async def _reconcile(self) -> None:
+        await self.reconciler.unfinished()
+
+    async def _compare_objects(self) -> None:
+        await self.reconciler.objects()
+
     async def _maintain(self) -> None:
         await self.catalogue.maintain(self.clock())
-
-
-def _is_local(settings: Settings) -> bool:
-    return settings.object_store.startswith("file")
-
-
-def _store(settings: Settings) -> ObjectStore:
-    if _is_local(settings):
-        return FileStore(objects_path(settings), settings.archive_dir)
-    from media.s3 import S3Store  # loads botocore, which only this mode needs
-
-    bucket, _, prefix = settings.object_store.removeprefix("s3://").rstrip("/").partition("/")
-    return S3Store(
-        bucket,
-        endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
-        prefix=prefix,
-        public_url=settings.object_store_public_url or None,
-    )
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -165,13 +165,22 @@ async def retried(session: AsyncSession, video: VideoRow, ladder: str, at: float
             "Only a FAILED video is processed again.",
             details={"from": video.status, "to": str(VideoStatus.TRANSCODING), "allowed": allowed(video)},
         )
-    _move(video, VideoStatus.TRANSCODING, at)
-    video.fail_code = video.fail_reason = None
-    video.processing_started_at, video.processing_completed_at = moment(at), None
+    resume(video, at)
     job = await waiting_job(session, video.id, ladder, at)
     job.attempts = 0  # somebody asked: the automatic tries start afresh
     facts.ask_encode(session, job, video, at)
     facts.tell_status(session, video, at)
+
+
+def resume(video: VideoRow, at: float) -> None:
+    """Move FAILED to TRANSCODING, the failure forgotten (C9).
+
+    Raises:
+        InvalidStateTransition: INVALID_STATE_TRANSITION where the table has no such move.
+    """
+    _move(video, VideoStatus.TRANSCODING, at)
+    video.fail_code = video.fail_reason = None
+    video.processing_started_at, video.processing_completed_at = moment(at), None
 
 
 async def waiting_job(session: AsyncSession, video_id: str, ladder: str, at: float) -> EncodingJobRow:

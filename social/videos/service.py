@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from social import paging
 from social.ids import canonical, new_id
-from social.videos import arriving, editing, facts, processing, reading, uploads
+from social.videos import arriving, editing, facts, processing, reading, repairs, uploads
 from social.videos.access import own_row, visible
 from social.videos.metadata import VideoMetadata
 from social.videos.objects import ObjectKeeper, SourceStore, schedule, video_prefix, withdraw
 from social.videos.polling import Polled
+from social.videos.reconcile import Repair
 from social.videos.uploads import StoredUpload
 from social.views import EncodingJob, Page, Principal, Video
 from social.visibility import can_view, publicly_visible
@@ -171,6 +172,15 @@ class VideoService:
         again = await self._database.run(write)
         self._polled.forget(again.id)
         return again
+
+    async def repair(self, video_id: str, found: VideoStatus, repair: Repair) -> bool:
+        """Repair drift that was found while a video was in a state (C41); False when it has gone."""
+        now = self._clock()
+        done = await self._database.run(
+            lambda session: repairs.apply(session, video_id, found, repair, DEFAULT_LADDER, now)
+        )
+        self._polled.forget(video_id)
+        return done
 
     async def edit(
         self,
