@@ -32,7 +32,7 @@ from web.http import address_of, caller, deps, route_of
 from web.idempotency import MAX_KEY_CHARACTERS
 from web.keys import HOP, IDEMPOTENCY, PRINCIPAL, RATE, REQUEST_ID, TOLD
 from web.limits import ADDRESS_FACTOR, Limit
-from web.media_origin import keep_apart
+from web.media_origin import allow_players, is_media, keep_apart
 from web.routes import Auth, Handler, RateClass
 
 log = structlog.get_logger("web.access")
@@ -85,7 +85,9 @@ async def decorate(request: web.Request, response: web.StreamResponse) -> None:
     origins = " ".join(dict.fromkeys((settings.base_url, *settings.media_hosts)))
     headers.setdefault("Content-Security-Policy", content_policy(origins))
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin and origin in settings.cors_origins:
+    if is_media(request):
+        allow_players(request, headers)
+    elif origin and origin in settings.cors_origins:
         headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
         headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, CORS_EXPOSE_HEADERS)
         headers.add(hdrs.VARY, hdrs.ORIGIN)
@@ -176,7 +178,7 @@ async def cross_origin(request: web.Request, handler: Handler) -> web.StreamResp
     if request.method != hdrs.METH_OPTIONS or not wanted:
         return await handler(request)
     response = web.Response(status=204, headers={hdrs.VARY: "Access-Control-Request-Method"})
-    if request.headers.get(hdrs.ORIGIN) in deps(request).settings.cors_origins:
+    if is_media(request) or request.headers.get(hdrs.ORIGIN) in deps(request).settings.cors_origins:
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = wanted
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = CORS_ALLOW_HEADERS
         response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = CORS_MAX_AGE_SECONDS

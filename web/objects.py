@@ -11,18 +11,12 @@ from media import delivery
 from media.stores import ObjectInfo, run_blocking
 from tables.errors import ContentArchived, ContentNotFound, RangeNotSatisfiable, StorageFailure
 from web.http import deps
+from web.media_origin import PLAYER_HEADERS
 from web.sendfile import send_file
 
 if TYPE_CHECKING:
     from media.stores import ObjectStore
 
-# Players on other pages need these; the token in the URL is the permission, so any origin may ask.
-PLAYER_HEADERS: Mapping[str, str] = {
-    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
-    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: "Content-Length, Content-Range, Accept-Ranges, ETag",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-    "Timing-Allow-Origin": "*",
-}
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)  # Linux has it
 SMALL_BYTES = 64 * 1024
 """Up to here one read and one write cost less than handing the file to the kernel."""

@@ -329,10 +329,15 @@ async def test_players_of_our_pages_may_send_cookies_and_others_may_not(build):
         ("https://player.test", "https://player.test"),
         ("https://else.test", "*"),
     ):
-        answer = await front.client.get(path, headers={"Origin": origin})
-        assert answer.headers["Access-Control-Allow-Origin"] == allowed
-        assert ("Access-Control-Allow-Credentials" in answer.headers) == (allowed != "*")
-        assert "Origin" in answer.headers["Vary"]
+        for asked, status in ((path, 200), (path.replace("/media/", "/media/x"), 403)):
+            answer = await front.client.get(asked, headers={"Origin": origin})
+            assert answer.status == status  # players renew a link when they can see that it has ended
+            assert answer.headers["Access-Control-Allow-Origin"] == allowed
+            assert ("Access-Control-Allow-Credentials" in answer.headers) == (allowed != "*")
+            assert "Origin" in answer.headers["Vary"]
+        wish = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+        preflight = await front.client.options(path, headers=wish)
+        assert preflight.headers["Access-Control-Allow-Methods"] == "GET"
 
 
 async def test_cdn_that_checks_itself_needs_the_secret(front, video):
