@@ -79,7 +79,7 @@ def reconcile(
     from freewill.maintenance import reconcile as repair
 
     found = _run(repair(Settings(), dry_run=dry_run))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (finding.what, finding.subject, finding.status, "yes" if finding.repaired else "no")
         for finding in found
     ]
@@ -110,6 +110,20 @@ def user_role(name: str, role: str) -> None:
 
     _run(set_role(Settings(), name, role))
     out.print(f"{name} is {role}", highlight=False)
+
+
+@users.command("delete")
+def user_delete(
+    name: str,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+) -> None:
+    """Delete an account with its videos, likes, saves, comments and follows; can be repeated."""
+    from freewill.maintenance import delete_user
+
+    if not yes:
+        typer.confirm(f"Delete {name} and everything of theirs?", abort=True)
+    _run(delete_user(Settings(), name))
+    out.print(f"{name} is gone", highlight=False)
 
 
 @config.command("show")

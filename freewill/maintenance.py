@@ -9,8 +9,12 @@ from freewill.keyring import open_keyring
 from freewill.settings import Settings
 from freewill.stores import opened_store
 from social.accounts import Accounts
+from social.graph import Graph
+from social.interactions import Interactions
+from social.leaving import Leaving
 from social.videos import VideoService
 from social.videos.reconciler import Finding, Reconciler
+from tables.errors import UserNotFound
 from tables.relational.engine import Database
 from tables.relational.migrate import current_revision, head_revision, migrate
 
@@ -66,3 +70,22 @@ async def set_role(settings: Settings, name: str, role: str) -> None:
     """Give an account another role; errors are those of ``Accounts.set_role``."""
     async with _accounts(settings) as accounts:
         await accounts.set_role(name, role)
+
+
+async def delete_user(settings: Settings, name: str) -> None:
+    """Delete an account with all that is its own (C25).
+
+    Raises:
+        UserNotFound: USER_NOT_FOUND.
+    """
+    async with _accounts(settings) as accounts, opened_store(settings) as store:
+        user = await accounts.find_by_username(name)
+        if user is None:
+            raise UserNotFound
+        database = Database.open(settings.relational_url)
+        try:
+            videos, clock = VideoService(database, store, time.time), time.time
+            leaving = Leaving(database, videos, Interactions(database, clock), Graph(database, clock), clock)
+            await leaving.delete(user.id)
+        finally:
+            await database.close()

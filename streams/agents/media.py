@@ -5,10 +5,11 @@ in between delivers the job again. What a job means is decided by the video serv
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import structlog
@@ -33,6 +34,8 @@ RETRY_SECONDS = (5.0, 12.0, 30.0)
 """Pauses before an encode is tried again (B9)."""
 EMBED_RETRY_SECONDS = (1.0, 2.0, 4.0)
 """Pauses before an embedding is tried again (D10)."""
+WANTED_SECONDS = 3.0
+"""How often a running encode asks whether its video is still there."""
 MIN_PROGRESS_SECONDS = 0.5
 """A progress report is a synced write: at most two a second and job."""
 
@@ -67,7 +70,10 @@ async def encode(job: MediaJob, tools: EncodeTools) -> None:
                 log.info("media_job_ignored", job_id=job.job_id, video_id=job.video_id)
                 return
             started = tools.clock()
-            outcome = await _run(job, tools, report)
+            outcome = await _while_wanted(_run(job, tools, report), job, tools)
+    except NotWanted:
+        log.info("media_job_given_up", job_id=job.job_id, video_id=job.video_id)
+        return
     except MediaError as error:
         tools.observed("failed", tools.clock() - started)
         log.warning("media_job_failed", video_id=job.video_id, code=error.code, reason=error.reason)
@@ -82,6 +88,41 @@ async def encode(job: MediaJob, tools: EncodeTools) -> None:
         height=outcome.height,
         assets=outcome.assets,
     )
+
+
+async def _while_wanted(
+    work: Coroutine[Any, Any, MediaOutcome], job: MediaJob, tools: EncodeTools
+) -> MediaOutcome:
+    """Run a job, and end it with its child when its video is deleted meanwhile (C24, C25).
+
+    Raises:
+        NotWanted: it was ended; what it stored is removed with the video's objects.
+        MediaError: as the job.
+    """
+    running = asyncio.create_task(work)
+    try:
+        while True:
+            await asyncio.wait({running}, timeout=WANTED_SECONDS)
+            if running.done():
+                return running.result()
+            if not await _is_wanted(job, tools):
+                raise NotWanted
+    finally:
+        if not running.done():
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def _is_wanted(job: MediaJob, tools: EncodeTools) -> bool:
+    """Ask whether anybody still waits for a job; while the database is down, somebody may."""
+    try:
+        return await wants_encode(tools.database, job)
+    except AppError:
+        return True
+
+
+class NotWanted(Exception):
+    """Nobody waits for a job any more."""
 
 
 async def _run(job: MediaJob, tools: EncodeTools, report: "_Reporter") -> MediaOutcome:

@@ -8,6 +8,7 @@ import pytest
 from media.pipeline import MediaError, MediaOutcome
 from streams.agents import media
 from streams.log import LogWriteFailed
+from tables.errors import DatabaseFailure
 from tables.records import MediaJob, MediaResult
 
 JOB = MediaJob(job_id="j", video_id="v", source_key="videos/v/source.mp4", ladder="core")
@@ -96,3 +97,27 @@ async def test_job_is_passed_over_when_nobody_wants_it(monkeypatch):
     world.wanted = False
     await media.encode(JOB, world.tools)
     assert world.results == []
+
+
+async def test_running_job_ends_when_its_video_is_deleted(monkeypatch):
+    """C24, C25: its child ends with it, nothing is reported; a database that is down ends nothing."""
+    world = World(monkeypatch, lambda: None)
+    asked, ended = [], asyncio.Event()
+
+    async def wants_encode(database, job):
+        asked.append(job)
+        if len(asked) == 2:
+            raise DatabaseFailure
+        return len(asked) < 4
+
+    async def run_job(*arguments):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(media, "wants_encode", wants_encode)
+    monkeypatch.setattr(media, "run_job", run_job)
+    monkeypatch.setattr(media, "WANTED_SECONDS", 0.0)
+    await media.encode(JOB, world.tools)
+    assert (ended.is_set(), len(asked), world.results, world.requeued) == (True, 4, [], [])
