@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from media.layout import AssetType
 from social.videos.standing import audience_of
-from tables.lifecycle import status_000
+from tables.lifecycle import job_status_004, status_000
 from tables.reducers.engagement import engagement_score
 from web.schemas.videos import Creator, EncodingAnswer, Playback, Source, Thumbnails, VideoAnswer, VideoPost
 
@@ -132,7 +132,7 @@ def video_answer(
 
 def video_post(video: "Video", services: "Deps") -> VideoPost:
     """Return document 000's shape of a video (C45)."""
-    small = thumbnails(video, services)
+    small, counted = thumbnails(video, services), services.engagement(video.id)
     return VideoPost(
         id=video.id,
         user_id=video.owner_id,
@@ -155,11 +155,16 @@ def video_post(video: "Video", services: "Deps") -> VideoPost:
         ],
         is_federated=video.is_federated,
         origin_server=video.origin_instance,
+        origin_actor_did=video.origin_actor_did,
         activity_id=video.activitypub_id,
+        engagement_score=engagement_score(counted) if counted else 0.0,
         moderation_status=video.moderation_status.value,
-        **video_counters(services.engagement(video.id), video),
+        moderation_reason=video.moderation_reason,
+        **video_counters(counted, video),
         created_at=moment(video.created_at),
         updated_at=moment(video.updated_at),
+        processing_started_at=moment_or_none(video.processing_started_at),
+        processing_completed_at=moment_or_none(video.processing_completed_at),
     )
 
 
@@ -168,6 +173,7 @@ def encoding_answer(video: "Video") -> EncodingAnswer:
     return EncodingAnswer(
         video_id=video.id,
         status=video.status.value,
+        job_status=job_status_004(video.status),
         progress=video.progress,
         stage=video.stage or None,
         fail_code=video.fail_code,

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from media.urls import Audience
 from social.ids import canonical
 from social.videos.access import own_row
+from social.videos.ready import want
 from social.views import Principal
 from social.visibility import Visible, can_view
 from tables.relational.engine import Database
@@ -101,6 +102,10 @@ class Standings:
             return row.id
 
         self.forget(await self._database.run(write))
+
+    async def want(self, video_id: str, caller: Principal) -> None:
+        """Note that a video is wanted at hand; errors as ``block``."""
+        await want(self._database, video_id, caller, self._clock())
 
 
 async def _load(session: AsyncSession, video_id: str) -> Standing | None:

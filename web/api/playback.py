@@ -84,9 +84,11 @@ def _set_cookies(request: web.Request, video: "Video", response: web.Response) -
 
 async def restore(request: web.Request) -> web.Response:
     """Ask for a video's files back from the archive."""
-    services, video = deps(request), await _owned(request)
-    await restore_video(services.store, video.id)
-    return reply(await _archive(request, video), status=202)
+    services, video_id = deps(request), video_id_of(request)
+    await services.delivery.standings.want(video_id, principal(request))
+    await restore_video(services.store, video_id)
+    state = await archive_state(services.store, video_id)
+    return reply(ArchiveAnswer(video_id=video_id, state=state.value.lower()), status=202)
 
 
 async def purge(request: web.Request) -> web.Response:
@@ -105,19 +107,6 @@ async def set_regions(request: web.Request) -> web.Response:
     await services.delivery.standings.block(video_id, principal(request), body.blocked)
     services.delivery.changed(video_id)
     return no_content()
-
-
-async def _owned(request: web.Request) -> "Video":
-    who = principal(request)
-    video = await deps(request).videos.get(video_id_of(request), who)
-    if video.owner_id != who.user_id and not who.is_operator:
-        raise NotContentOwner
-    return video
-
-
-async def _archive(request: web.Request, video: "Video") -> ArchiveAnswer:
-    state = await archive_state(deps(request).store, video.id)
-    return ArchiveAnswer(video_id=video.id, state=state.value.lower())
 
 
 _OWN = (ContentNotFound, ContentAlreadyDeleted, NotContentOwner, DatabaseFailure)

@@ -116,6 +116,14 @@ async def get_video(request: web.Request) -> web.Response:
     return same or with_etag(request, reply(await shown(request, video)), video)
 
 
+async def get_post(request: web.Request) -> web.Response:
+    """Answer a video in document 000's shape (C45)."""
+    services = deps(request)
+    video = await services.videos.get(video_id_of(request), caller(request))
+    same = unchanged(request, video)
+    return same or with_etag(request, reply(video_post(video, services)), video)
+
+
 async def shown(request: web.Request, video: "Video") -> VideoAnswer:
     """Return a video as its caller gets it: liked, saved, playable here or why not."""
     services, viewer = deps(request), caller(request)

@@ -186,6 +186,9 @@ class EncodingAnswer(Answer):
 
     video_id: str
     status: Status
+    job_status: Literal["queued", "processing", "completed", "failed"] | None = Field(
+        description="In document 004's words; null before there is a source."
+    )
     progress: float
     stage: str | None
     fail_code: str | None
@@ -206,11 +209,16 @@ class VideoPost(Answer):
     resolutions: list[dict[str, Any]]
     is_federated: bool
     origin_server: str | None
+    origin_actor_did: str | None
     activity_id: str | None
+    engagement_score: float
     like_count: int
     comment_count: int
     share_count: int
     view_count: int
     moderation_status: str
+    moderation_reason: str | None
     created_at: Time
     updated_at: Time
+    processing_started_at: Time | None
+    processing_completed_at: Time | None

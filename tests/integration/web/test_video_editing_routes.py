@@ -5,6 +5,7 @@ import base64
 import json
 
 import pytest
+from aiohttp import FormData
 from sqlalchemy import Engine, event, update
 
 from social.videos.polling import Polled
@@ -249,3 +250,68 @@ async def test_stream_goes_on_when_it_was_cut(front, ada):
     ):
         response, body = await call(front, "GET", "/api/v1/videos/events", headers=headers)
         assert (response.status, body["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("status", "in_000", "in_002", "in_004"),
+    [
+        ("DRAFT", "processing", "uploading", None),
+        ("UPLOADING", "processing", "uploading", None),
+        ("UPLOADED", "processing", "processing", "queued"),
+        ("TRANSCODING", "processing", "processing", "processing"),
+        ("READY", "ready", "published", "completed"),
+        ("FAILED", "failed", "failed", "failed"),
+    ],
+)
+async def test_state_has_its_word_when_each_document_asks(front, ada, status, in_000, in_002, in_004):
+    """C2, C45, X7, X8: every row of the mapping in every alias; rejected goes over all but the job's."""
+    video = await draft(front, ada)
+    for moderation in ("pending", "approved", "flagged", "rejected"):
+        async with front.database.transaction() as session:
+            values = {"status": status, "moderation_status": moderation}
+            await session.execute(update(VideoRow).where(VideoRow.id == video["id"]).values(**values))
+        front.clock.ahead += 2.0  # nothing is remembered of an earlier state
+        paths = ("/api/videos/{}", "/api/posts/{}", "/api/v1/reels/{}/status", "/api/v1/videos/{}/encoding")
+        words = []
+        for path in paths:
+            _, body = await call(front, "GET", path.format(video["id"]), ada)
+            words.append(body["job_status"] if "encoding" in path else body["status"])
+        rejected = moderation == "rejected"
+        shown = ("rejected", "failed") if rejected else (in_000, in_002)
+        assert words == [status, *shown, in_004]
+
+
+async def uploaded_by_form(front, ada, path, file):
+    form = FormData()
+    for name, value in {"title": "t", **FURTHER, "hashtags": "#Cats,#Dogs"}.items():
+        form.add_field(name, value)
+    form.add_field(file, b"video bytes", filename="a.mp4", content_type="video/mp4")
+    response = await front.client.post(path, data=form, headers=ada.headers)
+    body = await response.json()
+    return body.get("id") or body["video_id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [("/api/v1/videos/upload", "file"), ("/api/posts", "file"), ("/api/v1/reels/upload", "video")],
+)
+async def test_further_metadata_stands_when_a_form_says_it(front, ada, path, file):
+    """A9, A21, C21: hashtags are tags, too; type and size of the source are those of the bytes."""
+    video_id = await uploaded_by_form(front, ada, path, file)
+    _, video = await call(front, "GET", f"/api/v1/videos/{video_id}", ada)
+    assert (video["hashtags"], video["tags"]) == (["cats", "dogs"], ["cats", "dogs"])
+    assert (video["content_type"], video["audio_url"]) == ("duet", FURTHER["audio_url"])
+    assert video["source"] == {"mime": "video/mp4", "size_bytes": len(b"video bytes")}
+    assert (video["engagement_score"], video["moderation_status"]) == (0.0, "pending")
+
+
+async def test_further_metadata_stands_when_it_is_sent_as_json(front, ada):
+    """A9, C16: drafts in both shapes; what is no such thing is refused."""
+    camel = {"hashtags": ["cats"], "contentType": "duet", "audioUrl": FURTHER["audio_url"]}
+    for root, said in (("/api/v1", FURTHER), ("/api", camel)):
+        _, video = await call(front, "POST", f"{root}/videos", ada, json={"title": "t", **said})
+        _, video = await call(front, "GET", f"/api/v1/videos/{video['id']}", ada)
+        assert (video["hashtags"], video["content_type"]) == (["cats"], "duet")
+        assert video["audio_url"] == FURTHER["audio_url"]
+    response, body = await call(front, "POST", "/api/videos", ada, json={"title": "t", "contentType": "x"})
+    assert (response.status, body["error"]["details"]["field"]) == (400, "content_type")

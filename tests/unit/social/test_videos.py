@@ -7,6 +7,7 @@ import random
 import pytest
 
 from social.videos import VideoService, check_metadata
+from social.videos.metadata import check_fields
 from social.views import Principal
 from tables.errors import (
     ContentAlreadyDeleted,
@@ -501,3 +502,41 @@ async def test_failure_is_reported_when_the_database_is_away(world, monkeypatch)
     with pytest.raises(DatabaseFailure):
         await world.video(owner)
     assert (world.store.objects, await world.rows(VideoRow)) == ({}, [])
+
+
+# Editing
+
+
+async def test_catalogue_and_facts_follow_when_a_ready_video_is_edited(world):
+    """C19, H6, DESIGN invariant 8: the card has the new words and audience; the same words tell nothing."""
+    owner = await world.user()
+    video = await world.ready(owner, tags=("a",))
+    await world.drain()
+    said = check_fields({"title": "New", "hashtags": ["#B", "a"], "visibility": "PRIVATE"})
+    edited = await world.videos.edit(video.id, owner, said)
+    [card] = [change["card"] for change in payloads(await world.outbox("catalogue.changes"))]
+    assert (card["title"], card["tags"], card["visibility"]) == ("New", ["a", "b"], "PRIVATE")
+    assert [fact["kind"] for fact in payloads(await world.outbox("events.content"))] == ["video.updated"]
+    assert edited.status is VideoStatus.READY
+    await world.drain()
+    await world.videos.edit(video.id, owner, said)
+    assert await world.outbox() == []
+
+
+async def test_card_is_not_told_when_a_video_is_edited_before_it_is_ready(world):
+    """C13: discovery knows READY videos only."""
+    owner = await world.user()
+    video = await world.video(owner)
+    await world.drain()
+    await world.videos.edit(video.id, owner, check_fields({"title": "New"}))
+    assert await world.outbox("catalogue.changes") == []
+
+
+async def test_source_is_asked_for_when_nothing_else_may_be_retried(world):
+    """B16, C48: only FAILED, and only with a source that is there."""
+    owner = await world.user()
+    video = await world.video(owner)
+    with pytest.raises(InvalidStateTransition) as caught:
+        await world.videos.retry(video.id, owner)
+    assert caught.value.details["allowed"] == ["TRANSCODING"]
+    assert (await world.videos.get(video.id, owner)).status is VideoStatus.UPLOADED
