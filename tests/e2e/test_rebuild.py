@@ -6,20 +6,26 @@ from uuid import uuid4
 TINY = "media/clips/bear-vp9-odd-dimensions.webm"
 OTHER = "media/clips/dolbyVision-hdr.MOV"
 TABLES = ("catalogue", "user_preference", "video_engagement", "watch_history")
+SHOWN = "impression_days"
+"""Grows when a snapshot looks at the feeds: told apart from the rest."""
+
+
+async def rows_of(analyst, name):
+    """Return a table's rows by key when its agents have done all that there is."""
+    state = await analyst.eventually(f"/api/v1/tables/{name}", lambda body: body["lag"] == 0)
+    found = await analyst.pages(f"/api/v1/tables/{name}/rows?limit=2")
+    rows = {row["key"]: row["value"] for row in found}
+    assert (name, len(rows), len(found)) == (name, state["rows"], state["rows"])
+    return rows
 
 
 async def snapshot(analyst, viewer):
     """Return all rows of all tables as the analyst API gives them, and what is made of them."""
     catalogue = await analyst.get("/api/v1/tables")
     assert analyst.status == 200, catalogue
-    assert {table["name"] for table in catalogue["items"]} >= set(TABLES)
-    rows = {}
-    for table in catalogue["items"]:
-        name = table["name"]
-        await analyst.eventually(f"/api/v1/tables/{name}", lambda body: body["lag"] == 0)
-        found = await analyst.pages(f"/api/v1/tables/{name}/rows?limit=2")
-        rows[name] = {row["key"]: row["value"] for row in found}
-        assert (name, len(rows[name]), len(found)) == (name, table["rows"], table["rows"])
+    names = {table["name"] for table in catalogue["items"]}
+    assert names >= {*TABLES, SHOWN}
+    rows = {name: await rows_of(analyst, name) for name in sorted(names - {SHOWN})}
     feeds = {}
     for profile in ("similarity", "video", "social", "chronological", "blend"):
         items = (await viewer.get(f"/api/v1/feed?profile={profile}"))["items"]
@@ -29,6 +35,17 @@ async def snapshot(analyst, viewer):
         for key in rows["catalogue"]
     }
     return rows, feeds, counters
+
+
+async def impressions(analyst, owner, number):
+    """Return how often each video was shown, once so many showings of an owner's videos are counted."""
+    key = owner.user["id"]
+    await analyst.eventually(
+        f"/api/v1/tables/{SHOWN}/rows/{key}", lambda body: body["value"]["total"] >= number
+    )
+    rows = await rows_of(analyst, SHOWN)
+    assert rows[key]["total"] == number
+    return rows
 
 
 async def some_life(owner, viewers, videos):
@@ -71,17 +88,24 @@ async def test_tables_and_feeds_are_equal_when_the_store_is_dropped_or_changed(
         )
     await some_life(owner, viewers, videos)
     before = await snapshot(analyst, viewers[1])
+    looked = sum(map(len, before[1].values()))
+    shown = await impressions(analyst, owner, looked)
     assert all(before[0][name] for name in TABLES), "a table without rows shows nothing"
     assert len(before[1]["chronological"]) == 3
 
     async def restarted(store, *, clean=False):
+        nonlocal looked, shown
         if clean:
             assert server.stop() == 0
         else:
             server.kill()
         server.configure(FREEWILL_TABLES_STORE=store)
         await server.start()
-        return await snapshot(analyst, viewers[1])
+        assert await rows_of(analyst, SHOWN) == shown
+        found = await snapshot(analyst, viewers[1])
+        looked += sum(map(len, found[1].values()))
+        shown = await impressions(analyst, owner, looked)
+        return found
 
     assert await restarted("memory://") == before
     assert await restarted("memory://", clean=True) == before

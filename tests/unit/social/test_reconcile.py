@@ -189,7 +189,7 @@ async def test_objects_agree_with_rows_when_they_were_compared(place, monkeypatc
     for key in strays:
         await place.files.put_bytes(key, b"x", content_type="video/mp4")
     place.clock.now = os.stat(place.files.local_path(strays[0])).st_mtime + LOST_SECONDS + 60.0
-    await change(place, VideoRow, updated_at=moment(place.clock.now - SETTLED_SECONDS))
+    await change(place, VideoRow, updated_at=moment(place.clock.now - SETTLED_SECONDS - 1.0))
     found = []
     for size in (1, 5_000):
         monkeypatch.setattr("social.videos.reconciler.OBJECTS_AT_ONCE", size)
