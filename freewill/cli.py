@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Container, Coroutine
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -84,6 +85,41 @@ def reconcile(
         for finding in found
     ]
     _print_table(["what", "video or object", "status", "repaired"], rows)
+
+
+@app.command()
+def upload(  # its parameters are the table of its options
+    file: Annotated[Path, typer.Argument(help="The video.")],
+    server: Annotated[str, typer.Option(help="The server's origin.")] = "http://127.0.0.1:8080",
+    token: Annotated[str, typer.Option(envvar="FREEWILL_TOKEN", help="An access token.")] = "",
+    user: Annotated[str, typer.Option(help="Sign in instead; the password is asked for, or on stdin.")] = "",
+    title: Annotated[str, typer.Option(help="Else the file's name.")] = "",
+    description: str = "",
+    tag: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    visibility: Annotated[str, typer.Option(help="PUBLIC, FOLLOWERS_ONLY or PRIVATE.")] = "PUBLIC",
+    wait: Annotated[bool, typer.Option(help="Wait until it plays.")] = True,
+) -> None:
+    """Upload a video in parts; the same command again goes on where one was interrupted."""
+    from freewill.client import Words
+    from freewill.client.command import Refused, Wish
+    from freewill.client.command import upload as send
+
+    words = Words(title or file.stem, description, tuple(tag or ()), visibility)
+    wish = Wish(server=server, path=file, words=words, token=token or None, user=user or None,
+                password=_password() if user else None, wait=wait)  # fmt: skip
+    try:
+        print(_run(send(wish, Console(stderr=True))))
+    except Refused as refusal:
+        _fail(str(refusal))
+    except KeyboardInterrupt:
+        _fail("interrupted; the same command goes on where it was")
+
+
+def _password() -> str:
+    """Ask a person, or read a line when there is none."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, err=True))
+    return sys.stdin.readline().rstrip("\n")
 
 
 @users.command("create")
