@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from social.views import Principal
 from streams.intake import EngagementIntake, WatchedVideo
 from streams.reading import plain
 from tables.analytics import AnalystTools, Answer, Change, Letter, LetterFilter, Position, Who
-from tables.errors import CorruptedFile, InvalidFormat, InvalidSql, Missing
+from tables.errors import AppError, BadRequest, CorruptedFile, InvalidFormat, InvalidSql, Missing
 from tables.reading import Freshness, Row, TableInfo
 from tables.records import Asset, MediaResult
 from tables.reducers.engagement import VideoEngagement
@@ -50,16 +50,21 @@ from tables.reducers.trends import ImpressionDays
 from tables.relational.engine import Database
 from tables.relational.migrate import migrate
 from tables.relational.models import UserRow, moment
+from web import middlewares
 from web.app import create_app
 from web.delivery import Delivery
+from web.http import route_of
 from web.hub import Hub
 from web.keys import Deps, Readiness, WebSettings
 from web.limits import MemoryLimiter
 from web.metrics import Metrics
+from web.openapi import errors_of
 from web.service import FrontRunner
 
 BASE_URL = "http://front.test"
 REPORT_SECRET = b"shared with the store"
+ANYWHERE = (Missing, BadRequest)  # what is no request of a route, whatever path it has
+SHUTDOWN_SECONDS = 0.5  # streams that tests leave open are waited for no longer
 
 
 class Clock:
@@ -131,7 +136,27 @@ class TestRunnerServer(TestServer):
 
     async def _make_runner(self, **kwargs: Any) -> Any:
         kwargs.pop("debug", None)
+        kwargs["shutdown_timeout"] = SHUTDOWN_SECONDS
         return FrontRunner(self.app, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def _declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hold every answer of every test to the description: an error that a route answers stands in its row."""
+    strays: set[tuple[str, str]] = set()
+    answer = middlewares._answer
+
+    def noted(request: Any, error: AppError) -> Any:
+        row = route_of(request)
+        if "status" in vars(error):  # a single event is refused with 400, whatever its code
+            return answer(request, error)
+        if row is not None and type(error) not in (*errors_of(row), *ANYWHERE):
+            strays.add((row.name, error.code))
+        return answer(request, error)
+
+    monkeypatch.setattr(middlewares, "_answer", noted)
+    yield
+    assert not strays, "answered, but not described"
 
 
 Build = Callable[..., Awaitable[Front]]
