@@ -177,16 +177,25 @@ class DayCounts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     created: int = 0
 
 
+class TotalsChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one source record, at ``offset``, changed of somebody's days."""
+
+    offset: int
+    days: dict[int, DayCounts]
+
+
 class TotalsDelta(Record, frozen=True, kw_only=True):
     """Changes by day since the epoch (UTC). Topics ``creator.deltas`` and ``user.deltas``, key the person.
 
-    The origin is that of the source record, as with ``EngagementDelta``.
+    The origin is that of the first source record; what later ones of its slice changed is in ``more``, each
+    with its own offset, in order.
     """
 
     key: str
     origin_partition: int
     origin_offset: int
     days: dict[int, DayCounts]
+    more: tuple[TotalsChange, ...] = ()
 
 
 class TagChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -246,11 +255,21 @@ class Impressions(Record, frozen=True, kw_only=True):
     asked: str = ""
 
 
+class PairChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one source record, at ``offset``, paired with a video; as the fields of ``PairDelta``."""
+
+    offset: int
+    at: float
+    positives: float
+    partners: dict[str, float]
+
+
 class PairDelta(Record, frozen=True, kw_only=True):
-    """Videos that one viewer found good together. Topic ``pairs.deltas``, key content id.
+    """Videos that viewers found good together. Topic ``pairs.deltas``, key content id.
 
     ``positives`` counts whether the viewer found this one good just now, ``partners`` the pairs with it.
-    The origin is that of the source record, as with ``EngagementDelta``.
+    The origin is that of the first source record; what later ones of its slice paired is in ``more``, each
+    with its own offset, in order.
     """
 
     content_id: str
@@ -259,6 +278,7 @@ class PairDelta(Record, frozen=True, kw_only=True):
     at: float
     positives: float = 0.0
     partners: dict[str, float] = {}
+    more: tuple[PairChange, ...] = ()
 
 
 class Card(Record, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Agents that count: stage one by user, stage two by content, taste by user (F1-F9, D17)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -10,12 +10,13 @@ from streams.log.commit import Outgoing
 from streams.log.slices import Slice
 from streams.topics import CREATOR_DELTAS, ENGAGEMENT_DELTAS, PAIR_DELTAS, USER_DELTAS
 from tables.records import Card, EngagementDelta, EngagementEvent, PairDelta, TotalsDelta, UserFact, events_of
-from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement, fold_history
+from tables.reducers.engagement import VideoEngagement, WatchHistory, fold_engagement
+from tables.reducers.history import observe as observe_record
 from tables.reducers.history import runs
 from tables.reducers.preferences import EMPTY, UserPreference, apply_fact
-from tables.reducers.taste import Taste
+from tables.reducers.taste import Taste, close_all
 from tables.reducers.together import CoOccurrence, Pairs, becomes_good, fold_pairs
-from tables.reducers.totals import Totals, fold_totals, of_creators, of_user
+from tables.reducers.totals import Totals, fold_totals, of_creators, of_users
 from tables.reducers.trends import TagsOf
 
 _encode = msgspec.json.Encoder().encode
@@ -30,33 +31,37 @@ async def observe(
     """
 
     def fold(states: dict[str, WatchHistory]) -> Folded[WatchHistory]:
-        before = {user: state.applied for user, state in states.items()}
-        outputs: list[Outgoing] = []
-        told: list[tuple[int, list[EngagementDelta]]] = []
+        changed: dict[str, WatchHistory] = {}
+        told: list[tuple[int, EngagementEvent, list[EngagementDelta]]] = []
         for record, offset in zip(batch.records, batch.offsets, strict=True):
-            history = states.get(record.user_id)
-            if history is None or offset > history.applied:
-                deltas = fold_history(states, [(record, batch.partition, offset)])
-                outputs += _told(record, deltas, (batch.partition, offset))
-                told.append((offset, deltas))
-        outputs += tell_tags(told, tags_of, batch.partition)
-        changed = {user: state for user, state in states.items() if state.applied != before.get(user, -1)}
-        return Folded(changed, outputs)
+            user = record.user_id
+            history = states.get(user) or WatchHistory()
+            if offset > history.applied:
+                told.append((offset, record, observe_record(history, record, batch.partition, offset)))
+                states[user] = changed[user] = history
+        return Folded(changed, _told(told, tags_of, batch.partition))
 
     await histories.apply(batch.partition, (event.user_id for event in batch.records), fold)
 
 
 def _told(
-    record: EngagementEvent, deltas: Sequence[EngagementDelta], origin: tuple[int, int]
-) -> Iterator[Outgoing]:
-    """Yield what one source record is to be told as: at most one output per key and topic."""
-    for delta in deltas:
-        yield Outgoing(ENGAGEMENT_DELTAS.name, delta.content_id, _encode(delta))
-    for totals in of_creators(record, deltas, *origin):
-        yield Outgoing(CREATOR_DELTAS.name, totals.key, _encode(totals))
-    # A row's fact changes something unless the relay sent it again after a crash: then it is told already.
-    if deltas or record.relation_seq is None:
-        yield Outgoing(USER_DELTAS.name, record.user_id, _encode(of_user(record, deltas, *origin)))
+    told: Sequence[tuple[int, EngagementEvent, list[EngagementDelta]]], tags_of: TagsOf, partition: int
+) -> list[Outgoing]:
+    """Return what a slice of (offset, record, changes) is to be told as.
+
+    Videos get a record per source record, creators, users and tags one per slice.
+    """
+    outputs = [
+        Outgoing(ENGAGEMENT_DELTAS.name, delta.content_id, _encode(delta))
+        for _, _, deltas in told
+        for delta in deltas
+    ]
+    for topic, totals in (
+        (CREATOR_DELTAS.name, of_creators(told, partition)),
+        (USER_DELTAS.name, of_users(told, partition)),
+    ):
+        outputs += [Outgoing(topic, delta.key, _encode(delta)) for delta in totals]
+    return outputs + tell_tags([(offset, deltas) for offset, _, deltas in told], tags_of, partition)
 
 
 async def total(batch: Slice[TotalsDelta], totals: Fold[Totals]) -> None:
@@ -97,34 +102,33 @@ async def learn(
 
     def fold(states: dict[str, UserPreference]) -> Folded[UserPreference]:
         opened: dict[str, tuple[Taste, int]] = {}
-        outputs: list[Outgoing] = []
+        pairs = Pairs(now)
         for record, offset in zip(batch.records, batch.offsets, strict=True):
             user = record.user_id
             known = states.get(user, EMPTY)
             taste, applied = opened.get(user) or (Taste(known), known.applied)
             if offset <= applied:
                 continue
-            pairs = Pairs(now)
-            _teach(taste, record, card_of, pairs)
+            _teach(taste, record, offset, card_of, pairs)
             opened[user] = taste, offset
-            outputs += [
-                Outgoing(PAIR_DELTAS.name, delta.content_id, _encode(delta))
-                for delta in pairs.deltas(batch.partition, offset)
-            ]
-        return Folded({user: taste.close(applied=at) for user, (taste, at) in opened.items()}, outputs)
+        deltas = pairs.deltas(batch.partition)
+        return Folded(
+            close_all(opened),
+            [Outgoing(PAIR_DELTAS.name, delta.content_id, _encode(delta)) for delta in deltas],
+        )
 
     await preferences.apply(batch.partition, (event.user_id for event in batch.records), fold)
 
 
 def _teach(
-    taste: Taste, record: EngagementEvent, card_of: Callable[[str], Card | None], pairs: Pairs
+    taste: Taste, record: EngagementEvent, offset: int, card_of: Callable[[str], Card | None], pairs: Pairs
 ) -> None:
-    """Fold all events of a record into a taste; ``pairs`` collects what they pair."""
+    """Fold all events of the record at an offset into a taste; ``pairs`` collects what they pair."""
     for run in runs(event for event in events_of(record) if event.user_id != event.owner_id):
         video_id = run[0].video_id
         changed = taste.fold(run, card_of(video_id), pairs.now)
         if changed and becomes_good(*changed):
-            pairs.add(video_id, run[-1].occurred_at, taste.positives)
+            pairs.add(video_id, run[-1].occurred_at, taste.positives, offset)
 
 
 async def pair(

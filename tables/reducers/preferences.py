@@ -141,7 +141,10 @@ def strength(entry: Positive | None, rules: Rules = RULES) -> float:
     if entry is None or not is_positive(entry, rules):
         return 0.0
     strongest = _STRONGEST[entry.actions]
-    return max(strongest, _VIEW_FLOOR + _VIEW_SPAN * entry.completion) if entry.actions & VIEW else strongest
+    if not entry.actions & VIEW:
+        return strongest
+    watched = _VIEW_FLOOR + _VIEW_SPAN * entry.completion
+    return watched if watched > strongest else strongest
 
 
 def positives_within(state: UserPreference, now: float, rules: Rules = RULES) -> dict[str, Positive]:

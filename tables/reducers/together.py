@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from tables.records import EngagementEvent, PairDelta
+from tables.records import EngagementEvent, PairChange, PairDelta
 from tables.reducers.preferences import Positive, UserPreference, strength
 
 HALF_LIFE_SECONDS: Final = 3 * 86_400.0
@@ -22,6 +22,8 @@ PAIRED_WITH: Final = 10
 GOOD: Final = 0.45
 """Strength from which a video counts as found good: half watched, or liked, saved, shared, commented."""
 NEIGHBOURS: Final = 100
+CHANGES: Final = 200
+"""Changes in one delta, about 100 KB: a record of the log is read and decoded at once."""
 _SPARE: Final = 20  # a row is cut when it is this much over, so that not every event sorts
 _MOVE_AFTER_HALVES: Final = 40.0  # keeps the stored numbers far from overflow
 
@@ -63,72 +65,106 @@ def becomes_good(before: Positive | None, after: Positive | None) -> bool:
 
 
 class Pairs:
-    """Collects what one source record pairs, and makes one delta per video of it."""
+    """Collects what a slice of source records pairs, and makes one delta per video of it."""
 
     def __init__(self, now: float) -> None:
         """Args: ``now`` bounds the times of events, epoch seconds."""
         self.now = now
-        self._at = 0.0
-        self._partners: dict[str, dict[str, float]] = {}
-        self._positives: dict[str, float] = {}
+        self._found: dict[str, list[PairChange]] = {}
 
-    def note(self, before: UserPreference, after: UserPreference, event: EngagementEvent) -> None:
-        """Add the pairs that one event made."""
+    def note(
+        self, before: UserPreference, after: UserPreference, event: EngagementEvent, offset: int
+    ) -> None:
+        """Add the pairs that one event made, of the record at ``offset``."""
         video_id = event.video_id
         if before is after or not newly_good(before, after, video_id):
             return
-        self.add(video_id, event.occurred_at, before.positives)
+        self.add(video_id, event.occurred_at, before.positives, offset)
 
-    def add(self, video_id: str, at: float, positives: dict[str, Positive]) -> None:
-        """Pair a video that was found good just now with the latest of the others that were."""
-        self._at = max(self._at, min(at, self.now))
-        self._positives[video_id] = self._positives.get(video_id, 0.0) + 1.0
-        mine = self._partners.setdefault(video_id, {})
-        for partner in islice((found for found in _good(positives) if found != video_id), PAIRED_WITH):
-            mine[partner] = mine.get(partner, 0.0) + 1.0
-            theirs = self._partners.setdefault(partner, {})
-            theirs[video_id] = theirs.get(video_id, 0.0) + 1.0
+    def add(self, video_id: str, at: float, positives: dict[str, Positive], offset: int) -> None:
+        """Pair a video that was found good just now with the latest of the others that were.
 
-    def deltas(self, partition: int, offset: int) -> list[PairDelta]:
-        """Return one delta per video, all of this origin."""
+        Offsets of records come in order; those of different users may take turns.
+        """
+        at = min(at, self.now)
+        latest = [found for found in islice(_good(positives), PAIRED_WITH + 1) if found != video_id]
+        partners = dict.fromkeys(latest[:PAIRED_WITH], 1.0)
+        self._append(video_id, PairChange(offset, at, 1.0, partners))
+        theirs = PairChange(offset, at, 0.0, {video_id: 1.0})
+        for partner in partners:
+            self._append(partner, theirs)
+
+    def _append(self, video_id: str, change: PairChange) -> None:
+        """Keep one change per video and record: they are guarded, and deltas cut, by offset."""
+        changes = self._found.setdefault(video_id, [])
+        if changes and changes[-1].offset == change.offset:
+            last = changes.pop()
+            partners = dict(last.partners)
+            for partner, weight in change.partners.items():
+                partners[partner] = partners.get(partner, 0.0) + weight
+            positives = last.positives + change.positives
+            change = PairChange(change.offset, max(last.at, change.at), positives, partners)
+        changes.append(change)
+
+    def deltas(self, partition: int) -> list[PairDelta]:
+        """Return one delta per video, more when there are many changes; ``partition`` is the records'."""
         return [
             PairDelta(
                 content_id=video_id,
                 origin_partition=partition,
-                origin_offset=offset,
-                at=self._at,
-                positives=self._positives.get(video_id, 0.0),
-                partners=self._partners.get(video_id, {}),
+                origin_offset=first.offset,
+                at=first.at,
+                positives=first.positives,
+                partners=first.partners,
+                more=tuple(rest),
             )
-            for video_id in dict.fromkeys([*self._positives, *self._partners])
+            for video_id, changes in self._found.items()
+            for first, *rest in _cut(changes)
         ]
 
 
+def _cut(changes: list[PairChange]) -> Iterator[list[PairChange]]:
+    return (changes[at : at + CHANGES] for at in range(0, len(changes), CHANGES))
+
+
 def add_pairs(state: CoOccurrence, delta: PairDelta) -> bool:
-    """Add one delta to its video's row, unless its origin was added before.
+    """Add what is new of a delta to its video's row: what comes from origins that were not added before.
 
     Args:
         state: the video's own copy, changed in place.
         delta: the next delta of that video in log order.
 
     Returns:
-        False when it is a repetition and nothing was added.
+        False when all is a repetition and nothing was added.
     """
-    if delta.origin_offset <= state.applied.get(delta.origin_partition, -1):
+    before = state.applied.get(delta.origin_partition, -1)
+    newest = before
+    if delta.origin_offset > before:
+        newest = delta.origin_offset
+        _add(state, delta.at, delta.positives, delta.partners)
+    for change in delta.more:
+        if change.offset > before:
+            newest = change.offset
+            _add(state, change.at, change.positives, change.partners)
+    if newest == before:
         return False
-    state.applied[delta.origin_partition] = delta.origin_offset
-    if not state.since:
-        state.since = delta.at
-    if delta.at - state.since > _MOVE_AFTER_HALVES * HALF_LIFE_SECONDS:
-        _move(state, delta.at)
-    worth = math.exp2((delta.at - state.since) / HALF_LIFE_SECONDS)
-    state.positives += delta.positives * worth
-    for video_id, weight in delta.partners.items():
-        state.neighbours[video_id] = state.neighbours.get(video_id, 0.0) + weight * worth
+    state.applied[delta.origin_partition] = newest
     if len(state.neighbours) > NEIGHBOURS + _SPARE:
         strongest = sorted(state.neighbours.items(), key=lambda pair: (-pair[1], pair[0]))
         state.neighbours = dict(strongest[:NEIGHBOURS])
     return True
+
+
+def _add(state: CoOccurrence, at: float, positives: float, partners: dict[str, float]) -> None:
+    if not state.since:
+        state.since = at
+    if at - state.since > _MOVE_AFTER_HALVES * HALF_LIFE_SECONDS:
+        _move(state, at)
+    worth = math.exp2((at - state.since) / HALF_LIFE_SECONDS)
+    state.positives += positives * worth
+    neighbours = state.neighbours
+    for video_id, weight in partners.items():
+        neighbours[video_id] = neighbours.get(video_id, 0.0) + weight * worth
 
 
 def _move(state: CoOccurrence, since: float) -> None:

@@ -1,8 +1,8 @@
 """Sums per day of what happened to a creator's videos and of what a user did (F12, F13).
 
-Stage one knows what each source record really changed; from that it makes one delta per creator and one per
-user. A row keeps 90 days and skips an origin that it has added. Sums are of integers: any order gives the
-same row. Pure.
+Stage one knows what each source record really changed; from that it makes one delta per slice and creator,
+and one per slice and user. A row keeps 90 days and skips origins that it has added. Sums are of integers: any
+order gives the same row. Pure.
 """
 
 from collections import Counter
@@ -12,7 +12,15 @@ from typing import Final
 
 import msgspec
 
-from tables.records import DayCounts, EngagementDelta, EngagementEvent, TotalsDelta, UserFact, events_of
+from tables.records import (
+    DayCounts,
+    EngagementDelta,
+    EngagementEvent,
+    TotalsChange,
+    TotalsDelta,
+    UserFact,
+    events_of,
+)
 from tables.reducers.history import digest
 
 DAY_SECONDS: Final = 86_400
@@ -40,37 +48,61 @@ class Totals(msgspec.Struct, array_like=True, gc=False):
         return Totals(dict(self.days), dict(self.applied), self.applied_facts, list(self.noted))
 
 
-def of_creators(
-    record: EngagementEvent, deltas: Sequence[EngagementDelta], partition: int, offset: int
-) -> list[TotalsDelta]:
-    """Return what a source record changed for each creator; events without a known owner count for none."""
-    owners = {event.video_id: event.owner_id for event in events_of(record)}
-    found: dict[str, dict[int, DayCounts]] = {}
-    for delta in deltas:
-        owner = owners.get(delta.content_id)
-        if owner:
-            _collect(found.setdefault(owner, {}), delta)
+Told = Iterable[tuple[int, EngagementEvent, Sequence[EngagementDelta]]]
+"""By source record in order: its offset, the record, and what it changed of each video."""
+
+
+def of_creators(told: Told, partition: int) -> list[TotalsDelta]:
+    """Return what a slice changed for each creator; events without a known owner count for none."""
+    found: dict[str, list[TotalsChange]] = {}
+    for offset, record, deltas in told:
+        owners = {event.video_id: event.owner_id for event in events_of(record)}
+        for delta in deltas:
+            owner = owners.get(delta.content_id)
+            if owner:
+                changes = found.setdefault(owner, [])
+                if not changes or changes[-1].offset != offset:
+                    changes.append(TotalsChange(offset, {}))
+                _collect(changes[-1].days, delta)
+    return _deltas(found, partition)
+
+
+def of_users(told: Told, partition: int) -> list[TotalsDelta]:
+    """Return what a slice says of each user's days: every event, and what they really changed.
+
+    A row's fact changes something unless the relay sent it again after a crash: then it is told already.
+    """
+    found: dict[str, list[TotalsChange]] = {}
+    for offset, record, deltas in told:
+        if not deltas and record.relation_seq is not None:
+            continue
+        told_on = Counter([int(event.occurred_at // DAY_SECONDS) for event in events_of(record)])
+        days = {day: DayCounts(number) for day, number in told_on.items()}
+        for delta in deltas:
+            _collect(days, delta)
+        found.setdefault(record.user_id, []).append(TotalsChange(offset, days))
+    return _deltas(found, partition)
+
+
+def _deltas(found: dict[str, list[TotalsChange]], partition: int) -> list[TotalsDelta]:
     return [
-        TotalsDelta(key=owner, origin_partition=partition, origin_offset=offset, days=days)
-        for owner, days in found.items()
+        TotalsDelta(
+            key=key,
+            origin_partition=partition,
+            origin_offset=first.offset,
+            days=first.days,
+            more=tuple(rest),
+        )
+        for key, (first, *rest) in found.items()
     ]
 
 
-def of_user(
-    record: EngagementEvent, deltas: Sequence[EngagementDelta], partition: int, offset: int
-) -> TotalsDelta:
-    """Return what a source record says of its user's days: every event, and what they really changed."""
-    told = Counter(int(event.occurred_at // DAY_SECONDS) for event in events_of(record))
-    days = {day: DayCounts(events=number) for day, number in told.items()}
-    for delta in deltas:
-        _collect(days, delta)
-    return TotalsDelta(key=record.user_id, origin_partition=partition, origin_offset=offset, days=days)
-
-
 def _collect(days: dict[int, DayCounts], delta: EngagementDelta) -> None:
-    for part in (delta, *delta.more):
+    for part in (delta, *delta.more) if delta.more else (delta,):
         day = int(part.at // DAY_SECONDS)
-        days[day] = plus(days.get(day), DayCounts(0, *_counted(part)))
+        known = days.get(day)
+        changed = DayCounts(0, *_counted(part))
+        days[day] = changed if known is None else plus(known, changed)
 
 
 def plus(one: DayCounts | None, other: DayCounts) -> DayCounts:
@@ -85,16 +117,20 @@ def plus(one: DayCounts | None, other: DayCounts) -> DayCounts:
 
 
 def add_totals(state: Totals, delta: TotalsDelta) -> bool:
-    """Add one delta to a row, in place, unless its origin was added before.
+    """Add what is new of a delta to a row, in place: what comes from origins that were not added before.
 
     Returns:
-        False when it is a repetition and nothing was added.
+        False when all is a repetition and nothing was added.
     """
-    if delta.origin_offset <= state.applied.get(delta.origin_partition, -1):
+    before = state.applied.get(delta.origin_partition, -1)
+    changes = (TotalsChange(delta.origin_offset, delta.days), *delta.more)
+    new = [change for change in changes if change.offset > before]
+    if not new:
         return False
-    state.applied[delta.origin_partition] = delta.origin_offset
-    for day, counts in delta.days.items():
-        _add_day(state, day, counts)
+    for change in new:
+        for day, counts in change.days.items():
+            _add_day(state, day, counts)
+    state.applied[delta.origin_partition] = new[-1].offset
     return True
 
 

@@ -70,9 +70,9 @@ class World:
         before = self.tastes.get(event.user_id, EMPTY)
         after = step(before, event, self.cards[event.video_id], event.occurred_at)
         pairs = Pairs(event.occurred_at)
-        pairs.note(before, after, event)
+        pairs.note(before, after, event, offset)
         self.tastes[event.user_id] = after
-        made = pairs.deltas(0, offset)
+        made = pairs.deltas(0)
         fold_pairs(self.pairs, made)
         for delta in made:
             self.catalogue.set_positives(delta.content_id, self.pairs[delta.content_id])

@@ -18,7 +18,7 @@ from tables.reducers.preferences import (
     seen_hashes,
     video_hash,
 )
-from tables.reducers.taste import Taste, step
+from tables.reducers.taste import Taste, close_all, step
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -266,6 +266,33 @@ def test_taste_starts_anew_when_the_model_changes() -> None:
     assert vector is not None
     assert np.allclose(vector, VECTORS["v2"], atol=1e-3)
     assert state.model_version == "m2"
+
+
+def test_taste_of_a_new_model_has_nothing_to_take_back_when_a_like_is_undone() -> None:
+    """D8: what was learned as a vector of the old model is not taken from those of the new one."""
+    state = fold([event(0, Action.LIKE)])
+    other = msgspec.structs.replace(CARDS["v0"], model_version="m2")
+    state = step(state, event(0, Action.UNLIKE), other, NOW)
+    assert state.weight == 0.0
+    assert not np.frombuffer(state.vector, np.float32).any()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), positives([*Action])), max_size=30), st.booleans())
+def test_tastes_are_those_of_each_alone_when_many_viewers_are_closed_at_once(told, known) -> None:
+    """X24: the vectors of a slice are summed in one array; nobody gets anything of another's."""
+    starts = {user: fold([event(user, Action.LIKE, DAY)]) if known else EMPTY for user in range(4)}
+    opened = {str(user): (Taste(state), user) for user, state in starts.items()}
+    for user, one in told:
+        opened[str(user)][0].fold([one], CARDS[one.video_id], NOW)
+    for user, state in close_all(opened).items():
+        alone = fold([one for viewer, one in told if str(viewer) == user], starts[int(user)])
+        assert state.applied == int(user)
+        assert state.positives == alone.positives
+        assert state.weight == pytest.approx(alone.weight, abs=1e-4)
+        assert bool(state.vector) == bool(alone.vector)
+        vectors = (np.frombuffer(one.vector, np.float32) for one in (state, alone))
+        assert np.allclose(*vectors, atol=1e-3)
 
 
 def test_everything_is_forgotten_when_the_feed_is_reset() -> None:

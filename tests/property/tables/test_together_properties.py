@@ -3,11 +3,13 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import json
 
 from tables.records import Action, EngagementEvent, PairDelta
-from tables.reducers.preferences import EMPTY
+from tables.reducers.preferences import EMPTY, LIKE, Positive
 from tables.reducers.taste import step
 from tables.reducers.together import (
+    CHANGES,
     HALF_LIFE_SECONDS,
     NEIGHBOURS,
     PAIRED_WITH,
@@ -20,6 +22,7 @@ from tables.reducers.together import (
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
+GOOD_ENTRY = Positive(NOW, LIKE)
 
 deltas = st.builds(
     PairDelta,
@@ -133,8 +136,8 @@ def test_pairs_are_those_of_the_last_ten_found_good():
     assert latest_good(state) == [f"v{n:02d}" for n in range(11, 1, -1)]
     pairs = Pairs(NOW + 100)
     after = step(state, watched(50, at=30), None, NOW + 100)
-    pairs.note(state, after, watched(50, at=30))
-    made = {delta.content_id: delta for delta in pairs.deltas(3, 7)}
+    pairs.note(state, after, watched(50, at=30), 7)
+    made = {delta.content_id: delta for delta in pairs.deltas(3)}
     assert len(made) == 1 + PAIRED_WITH
     assert made["v50"].positives == 1.0
     assert set(made["v50"].partners) == {f"v{n:02d}" for n in range(2, 12)}
@@ -142,5 +145,59 @@ def test_pairs_are_those_of_the_last_ten_found_good():
     assert made["v11"].positives == 0.0
     assert {(delta.origin_partition, delta.origin_offset) for delta in made.values()} == {(3, 7)}
     again = Pairs(NOW + 100)
-    again.note(after, step(after, watched(50, Action.LIKE, at=40), None, NOW + 100), watched(50, at=40))
-    assert not again.deltas(3, 8)
+    again.note(after, step(after, watched(50, Action.LIKE, at=40), None, NOW + 100), watched(50, at=40), 8)
+    assert not again.deltas(3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from([f"v{n}" for n in range(6)]), min_size=1, max_size=4), max_size=30),
+    st.data(),
+)
+def test_pairs_count_once_when_slices_come_again_cut_otherwise(log, data):
+    """Each record finds some videos good after those before; every cut of the log gives the same rows."""
+    liked = [[video for before in log[:offset] for video in before] for offset in range(len(log))]
+
+    def told(first, last):
+        pairs = Pairs(NOW)
+        for offset in range(first, last):
+            for number, video in enumerate(log[offset]):
+                before = [*liked[offset], *log[offset][:number]]
+                pairs.add(video, NOW - DAY + offset, dict.fromkeys(before, GOOD_ENTRY), offset)
+        return json.decode(json.encode(pairs.deltas(1)), type=list[PairDelta])
+
+    once: dict[str, CoOccurrence] = {}
+    for offset in range(len(log)):
+        assert all(not delta.more for delta in told(offset, offset + 1)), "one change per video and record"
+        fold_pairs(once, told(offset, offset + 1))
+    again: dict[str, CoOccurrence] = {}
+    position = 0
+    while position < len(log):
+        size = data.draw(st.integers(1, 10))
+        fold_pairs(again, told(position, min(len(log), position + size)))
+        position += data.draw(st.integers(1, size))
+    assert plain(again) == weights(once)
+    assert sum(row.positives * left(row, NOW) for row in again.values()) <= sum(map(len, log))
+
+
+def test_deltas_are_cut_when_a_slice_says_much_of_a_video():
+    """A record of the log stays within what Kafka takes; the parts of one video add up."""
+    pairs = Pairs(NOW)
+    for offset in range(2 * CHANGES + 1):
+        pairs.add("v", NOW, {}, offset)
+    made = pairs.deltas(0)
+    assert [len(delta.more) + 1 for delta in made] == [CHANGES, CHANGES, 1]
+    rows: dict[str, CoOccurrence] = {}
+    assert fold_pairs(rows, [*made, *made]) == 3
+    assert rows["v"].positives == 2 * CHANGES + 1
+
+
+def test_a_delta_of_one_record_is_added_when_an_earlier_version_wrote_it():
+    """Z3: deltas once were one per source record, without `more`; those on the log still count."""
+    written = (
+        b'{"content_id":"v","origin_partition":2,"origin_offset":7,"at":1800000000.0,"positives":1.0,'
+        b'"partners":{"w":1.0}}'
+    )
+    rows: dict[str, CoOccurrence] = {}
+    assert fold_pairs(rows, [json.decode(written, type=PairDelta)]) == 1
+    assert rows["v"] == CoOccurrence(positives=1.0, neighbours={"w": 1.0}, since=NOW, applied={2: 7})
