@@ -7,16 +7,19 @@ videos/{id}/dash/manifest.mpd, {quality}.mp4, audio.mp4
 videos/{id}/mp4/{quality}.mp4
 videos/{id}/thumbs/{small,medium,large,poster}.jpg, timeline_00.jpg, ..., preview.gif,
                    storyboard.jpg, storyboard.vtt
+videos/{id}/captions/{language}.vtt    given by people (Y6)
 federated/{id}/...                 the same, for what was downloaded from another instance (J22)
 uploads/{session}/...              parts of unfinished uploads, where the store itself keeps them
 """
 
+import re
 from enum import StrEnum
 from typing import Final
 
 VIDEOS: Final = "videos/"
 FEDERATED: Final = "federated/"
 UPLOADS: Final = "uploads/"
+_CAPTION: Final = re.compile(r"videos/[^/]+/captions/[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\.vtt")
 
 THUMBNAILS: Final = {"small": (160, 90), "medium": (320, 180), "large": (640, 360)}
 """Name and exact size in pixels of the three thumbnails (B27)."""
@@ -88,6 +91,29 @@ def source_key(video_id: str, extension: str) -> str:
     'videos/7/source.mov'
     """
     return f"videos/{video_id}/source.{extension}"
+
+
+def captions_prefix(video_id: str) -> str:
+    """Return the prefix of a video's caption files."""
+    return f"{prefix(video_id)}captions/"
+
+
+def caption_key(video_id: str, language: str) -> str:
+    """Return the key of the captions in a language, a BCP 47 tag.
+
+    >>> caption_key("7", "pt-BR")
+    'videos/7/captions/pt-BR.vtt'
+    """
+    return f"{captions_prefix(video_id)}{language}.vtt"
+
+
+def is_caption(key: str) -> bool:
+    """Return whether a key is that of a caption file: its name is a language tag (RFC 5646).
+
+    >>> is_caption("videos/7/captions/pt-BR.vtt"), is_caption("videos/7/captions/x.y.vtt")
+    (True, False)
+    """
+    return _CAPTION.fullmatch(key) is not None
 
 
 def master_key(video_id: str) -> str:

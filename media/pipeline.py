@@ -20,15 +20,20 @@ from tables.records import Asset, MediaJob
 log = logging.getLogger(__name__)
 
 Progress = Callable[[float | None, str], Awaitable[None]]
+OnPlayable = Callable[["MediaOutcome"], Awaitable[None]]
 
 WORKER = "media.workers.encode"
 TRANSCODE_ERROR = "TRANSCODE_ERROR"
+OUT, FIRST, CAPTIONS = "out", "first", "captions"
+"""Folders of a job: all outputs, those of the rung that is stored first, caption files."""
 EARLY = frozenset(f"thumbs/{name}.jpg" for name in ("poster", *layout.THUMBNAILS))
 STORED_FROM = 95.0
 """Percent at which the child is done; the rest is storing, measured in bytes."""
 STEP = 1.0
 """Percent between two reports of one stage: each becomes a record on a topic and a push to a socket."""
 PARALLEL_PUTS = 8
+CAPTION_BYTES = 1024 * 1024
+"""A caption file larger than this is none: two hours of speech are 200 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,19 @@ class MediaSettings:
 
     ``preset`` is x264's; ``upscale`` false ends the ladder at the source (X14); ``exact_bitrate`` pads to
     the exact rate (B22); ``dash`` adds the DASH set; ``min_free_bytes`` must stay free on the work disk.
+    ``first_rung_seconds``: from this length on, in seconds of a 1080p30 source on the core ladder, the
+    lowest rung is encoded and stored before the others (Y5), None for never. ``loudness_lufs`` is the
+    integrated loudness that sound is brought to (EBU R 128), None to leave it. ``per_title`` leaves out rungs
+    that show nothing more than the one below.
     """
 
     preset: str = "veryfast"
     upscale: bool = True
     exact_bitrate: bool = False
     dash: bool = True
+    first_rung_seconds: float | None = 10.0
+    loudness_lufs: float | None = -14.0
+    per_title: bool = False
     min_free_bytes: int = 512 * 1024 * 1024
     limits: ChildLimits = ENCODE_CHILD
     source: SourceLimits = field(default_factory=SourceLimits)
@@ -70,7 +82,12 @@ class MediaError(Exception):
 
 
 async def run_job(
-    job: MediaJob, store: ObjectStore, workdir: Path, settings: MediaSettings, progress: Progress
+    job: MediaJob,
+    store: ObjectStore,
+    workdir: Path,
+    settings: MediaSettings,
+    progress: Progress,
+    on_playable: OnPlayable | None = None,
 ) -> MediaOutcome:
     """Encode a stored source and store its outputs; a rerun overwrites only its own outputs (B41).
 
@@ -80,6 +97,10 @@ async def run_job(
         workdir: Scratch space; the job's folder in it is always removed.
         settings: How to encode.
         progress: Awaited with percent (0..100, never falling) and stage.
+        on_playable: Awaited at most once, when a first rung is stored and can be played (Y5): its outcome
+            is a whole set of its own, and its keys are among those of the final outcome. Not awaited for
+            short work, which is done in one pass. Give None when the video plays already: the first set's
+            master names one rung only.
 
     Raises:
         MediaError: With code, reason and whether a retry can help.
@@ -92,8 +113,10 @@ async def run_job(
         await asyncio.to_thread(_fresh, folder, settings.min_free_bytes)
         await report(0.0, "probing")
         source = await _local_source(job, store, folder)
-        result = await _encode(job, source, folder, settings, _Relay(job, store, folder, report))
-        await _store(job, store, folder, result, report)
+        await _fetch_captions(job, store, folder / CAPTIONS)
+        relay = _Relay(job, store, folder, report, on_playable)
+        result = await _encode(job, source, folder, settings, relay)
+        await _store(job, store, folder / OUT, report)
     except AppError as error:
         raise MediaError(error.code, error.message, retryable=error.status >= 500) from error
     except OSError as error:
@@ -102,12 +125,12 @@ async def run_job(
         ) from error
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
-    return MediaOutcome(
-        result["duration_seconds"],
-        result["width"],
-        result["height"],
-        tuple(_asset(job.video_id, found) for found in result["assets"]),
-    )
+    return _outcome(job, result)
+
+
+def _outcome(job: MediaJob, found: Message) -> MediaOutcome:
+    assets = tuple(_asset(job.video_id, asset) for asset in found["assets"])
+    return MediaOutcome(found["duration_seconds"], found["width"], found["height"], assets)
 
 
 class _Monotone:
@@ -130,12 +153,13 @@ class _Monotone:
 
 @dataclass(slots=True)
 class _Relay:
-    """Takes the child's messages: progress is passed on, early pictures are stored at once (B30)."""
+    """Takes the child's messages: progress, early pictures (B30), the set of the first rung (Y5)."""
 
     job: MediaJob
     store: ObjectStore
     folder: Path
     report: _Monotone
+    on_playable: OnPlayable | None
 
     async def __call__(self, message: Message) -> None:
         """Handle one message of the child."""
@@ -144,15 +168,20 @@ class _Relay:
         elif message["kind"] == "early":
             # The child reads hostile bytes: it may only name the pictures that it is known to make early.
             for path in EARLY.intersection(message["paths"]):
-                key, file = layout.prefix(self.job.video_id) + path, self.folder / "out" / path
-                if await asyncio.to_thread(_is_plain, file):
+                key, file = layout.prefix(self.job.video_id) + path, self.folder / message["folder"] / path
+                if message["folder"] in {OUT, FIRST} and await asyncio.to_thread(_is_plain, file):
                     await self.store.put_file(key, file, content_type=content_type(key))
+        elif message["kind"] == "rung" and self.on_playable is not None:
+            # The child has left this folder: all of it is a set of its own, and moves into the store.
+            await _store(self.job, self.store, self.folder / FIRST)
+            await self.on_playable(_outcome(self.job, message))
 
 
 def _fresh(folder: Path, min_free_bytes: int) -> None:
     """Start from an empty folder, with room: an earlier attempt may have been killed in the middle."""
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "out").mkdir(parents=True)
+    for name in (OUT, FIRST, CAPTIONS):
+        (folder / name).mkdir(parents=True)
     if shutil.disk_usage(folder).free < min_free_bytes:
         raise MediaError("STORAGE_ERROR", "There is not enough disk space to process this.", retryable=True)
 
@@ -170,13 +199,26 @@ async def _local_source(job: MediaJob, store: ObjectStore, folder: Path) -> Path
     return path
 
 
+async def _fetch_captions(job: MediaJob, store: ObjectStore, folder: Path) -> None:
+    """Fetch the caption files that the video has (Y6): the playlists will name them."""
+    async for found in store.list(layout.captions_prefix(job.video_id)):
+        name = found.key.rpartition("/")[2]
+        if layout.is_caption(found.key) and found.size_bytes <= CAPTION_BYTES and not found.archived:
+            await store.fetch(found.key, folder / name)
+
+
 async def _encode(
     job: MediaJob, source: Path, folder: Path, settings: MediaSettings, relay: _Relay
 ) -> dict[str, Any]:
     """Run the encode child and return its result."""
     request = {
         "path": str(source),
-        "out": str(folder / "out"),
+        "out": str(folder / OUT),
+        "first": str(folder / FIRST) if relay.on_playable is not None else None,
+        "captions": str(folder / CAPTIONS),
+        "first_rung_seconds": settings.first_rung_seconds,
+        "loudness_lufs": settings.loudness_lufs,
+        "per_title": settings.per_title,
         "ladder": job.ladder,
         "preset": settings.preset,
         "upscale": settings.upscale,
@@ -200,29 +242,35 @@ async def _encode(
         raise MediaError(TRANSCODE_ERROR, reason, retryable=error.cause != "timeout") from error
 
 
-async def _store(
-    job: MediaJob, store: ObjectStore, folder: Path, result: dict[str, Any], report: _Monotone
-) -> None:
-    """Store all outputs, media before the playlists that name it, the master last."""
-    out = folder / "out"
+async def _store(job: MediaJob, store: ObjectStore, out: Path, report: _Monotone | None = None) -> None:
+    """Store all of a folder, media before the playlists that name it, the masters last."""
     files = await asyncio.to_thread(_outputs, out)
     total = sum(size for _, size in files) or 1
     done = 0
-    await report(STORED_FROM, "storing")
+    if report is not None:
+        await report(STORED_FROM, "storing")
     for batch in _batches(files):
+        await _put(job, store, out, [name for name, _ in batch])
+        done += sum(size for _, size in batch)
+        if report is not None:
+            await report(STORED_FROM + (100 - STORED_FROM) * done / total, "storing")
+
+
+async def _put(job: MediaJob, store: ObjectStore, out: Path, names: list[str]) -> None:
+    """Move some files into the store side by side; the first failure is raised as itself."""
+    try:
         async with asyncio.TaskGroup() as group:
-            for name, _ in batch:
+            for name in names:
                 key = layout.prefix(job.video_id) + name
                 group.create_task(store.put_file(key, out / name, content_type=content_type(key), move=True))
-        done += sum(size for _, size in batch)
-        await report(STORED_FROM + (100 - STORED_FROM) * done / total, "storing")
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
 
 
 def _outputs(out: Path) -> list[tuple[str, int]]:
     """Return names and sizes: media first, then rendition playlists and manifests, then the master."""
     files = [path for path in out.rglob("*") if _is_plain(path)]
-    order = {".m3u8": 1, ".mpd": 1, ".vtt": 1}
-    files.sort(key=lambda p: (2 if p.name == "master.m3u8" else order.get(p.suffix, 0), str(p)))
+    files.sort(key=lambda p: (_rank(p.relative_to(out).as_posix()), str(p)))
     return [(path.relative_to(out).as_posix(), path.stat().st_size) for path in files]
 
 
@@ -231,16 +279,20 @@ def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
+def _rank(name: str) -> int:
+    """Return when a file may be stored: 0 media, 1 what names media, 2 what names playlists."""
+    if name.startswith("hls/master"):
+        return 2
+    return 1 if name.endswith((".m3u8", ".mpd", ".vtt")) else 0
+
+
 def _batches(files: list[tuple[str, int]]) -> list[list[tuple[str, int]]]:
     """Cut into groups stored together; a playlist never shares a group with media."""
     batches: list[list[tuple[str, int]]] = []
-    previous = ""
     for name, size in files:
-        kind = "master" if name.endswith("master.m3u8") else str(name.endswith((".m3u8", ".mpd", ".vtt")))
-        if not batches or kind != previous or len(batches[-1]) >= PARALLEL_PUTS:
+        if not batches or _rank(name) != _rank(batches[-1][-1][0]) or len(batches[-1]) >= PARALLEL_PUTS:
             batches.append([])
         batches[-1].append((name, size))
-        previous = kind
     return batches
 
 

@@ -122,7 +122,7 @@ def _encode(source: Source, plan: Plan) -> list[RungEncoder]:
     picker = pictures.PosterPicker(source.rate, source.frames)
     for encoder, frame in _ladder_frames(source, encoders):
         if encoder is poster and (chosen := picker.offer(encoder.frames, frame)) is not None:
-            emit("early", paths=pictures.write_poster(chosen))
+            emit("early", folder=Path.cwd().name, paths=pictures.write_poster(chosen))
         encoder.encode(frame)
         if encoder is poster and encoder.frames % 8 == 0:
             done = encoder.frames / source.frames
