@@ -1,14 +1,16 @@
 """Says how a video can be played by who asks, or why not (C34-C38, C47, R32)."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
 from aiohttp import web
 
 from media.archive import ArchiveState, archive_state
 from media.layout import AssetType
 from media.manifests import Recommendation, Variant, device_of, recommend
 from media.regions import blocked
-from tables.errors import GeoBlocked
+from tables.errors import GeoBlocked, StorageFailure
 from tables.records import Asset
 from web.http import address_of, caller, deps
 from web.schemas.playback import Recommended
@@ -17,6 +19,9 @@ from web.schemas.videos import Playback
 if TYPE_CHECKING:
     from social.views import Video
 
+log = structlog.get_logger(__name__)
+
+ARCHIVE_WAIT_SECONDS = 1.0
 # In the words of the answer.
 _ARCHIVE = {ArchiveState.ARCHIVED: "archived", ArchiveState.RESTORING: "restoring"}
 
@@ -48,12 +53,25 @@ async def explained(request: web.Request, video: "Video", playing: Playback) -> 
     if not playing.ready:
         return playing
     reason = "geo_blocked" if await is_blocked(request, video) else None
-    reason = reason or _ARCHIVE.get(await archive_state(deps(request).store, video.id))
+    reason = reason or await _archived(request, video)
     if reason is not None:
         kept = playing.model_dump(include={"poster_url", "preview_url", "storyboard_url", "qualities"})
         return Playback.model_validate(kept | {"state": reason})
     licence = await deps(request).delivery.licences(video, caller(request))
     return playing if licence is None else playing.model_copy(update={"drm": dict(licence)})
+
+
+async def _archived(request: web.Request, video: "Video") -> str | None:
+    """Say in the answer's words where an archived video is; None too while the store does not say.
+
+    What is said of a video comes from its row, so a store that is away or slow must not take it along.
+    """
+    try:
+        async with asyncio.timeout(ARCHIVE_WAIT_SECONDS):
+            return _ARCHIVE.get(await archive_state(deps(request).store, video.id))
+    except (StorageFailure, TimeoutError) as error:
+        log.warning("archive_state_unknown", video_id=video.id, error=repr(error))
+        return None
 
 
 def advice_for(request: web.Request, video: "Video") -> Recommended | None:
