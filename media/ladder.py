@@ -50,6 +50,19 @@ class Rendition:
     upscaled: bool
 
 
+def rungs(selection: str) -> tuple[Rung, ...]:
+    """Return the rungs of a selection, lowest first: its name, or names of rungs with ``+`` between them.
+
+    >>> [rung.name for rung in rungs("1080p+240p")], len(rungs("core"))
+    (['240p', '1080p'], 4)
+
+    Raises:
+        KeyError: There is no such selection.
+    """
+    names = SELECTIONS.get(selection) or selection.split("+")
+    return tuple(sorted({RUNGS[name] for name in names}, key=lambda rung: rung.short_side))
+
+
 def renditions(selection: str, width: int, height: int, *, upscale: bool = True) -> tuple[Rendition, ...]:
     """Return the renditions of a selection for a source of a displayed size, lowest first.
 
@@ -63,7 +76,7 @@ def renditions(selection: str, width: int, height: int, *, upscale: bool = True)
     """
     short = min(width, height)
     chosen: list[Rung] = []
-    for rung in (RUNGS[name] for name in SELECTIONS[selection]):
+    for rung in rungs(selection):
         if rung.name in NEVER_UPSCALED and short < rung.short_side:
             continue
         if not upscale and chosen and chosen[-1].short_side >= short:

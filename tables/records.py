@@ -55,7 +55,12 @@ class VideoUploaded(Record, frozen=True, kw_only=True):
 
 
 class MediaJob(Record, frozen=True, kw_only=True):
-    """One encode to do. Topic ``media.jobs``, key video id (B2)."""
+    """One encode to do. Topic ``media.jobs``, key video id (B2).
+
+    ``ladder`` names a selection, or rungs with ``+`` between them; ``preset`` is the encoder's, empty for the
+    server's own (B44). Of waiting jobs the highest ``priority`` is next, and among the people who wait with
+    it whoever was served least.
+    """
 
     job_id: str
     video_id: str
@@ -63,6 +68,9 @@ class MediaJob(Record, frozen=True, kw_only=True):
     ladder: str
     title: str = ""
     attempt: int = 0
+    owner_id: str = ""
+    priority: int = 0
+    preset: str = ""
 
 
 class Asset(Record, frozen=True, kw_only=True):
@@ -84,7 +92,7 @@ class MediaResult(Record, frozen=True, kw_only=True):
 
     job_id: str
     video_id: str
-    outcome: str  # "progress", "completed" or "failed"
+    outcome: str  # "progress", "playable" (a first rung, more to come), "completed" or "failed"
     at: float
     progress: float | None = None  # 0..100, None when it cannot be known
     stage: str = ""  # "probing", "transcoding", "packaging", "pictures", "storing"

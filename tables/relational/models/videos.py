@@ -176,7 +176,11 @@ class UploadPartRow(Base):
 
 
 class EncodingJobRow(Base):
-    """One encode of a video (B4). Progress lives here, not in the video's row (A38), and never falls."""
+    """One encode of a video (B4). Progress lives here, not in the video's row (A38), and never falls.
+
+    ``parameters`` is what was asked for beside the ladder (B44). ``seen_at`` is the last sign of life of an
+    encoder, ``rescues`` how often the watchdog has queued the job again (B42).
+    """
 
     __tablename__ = "encoding_jobs"
     __table_args__ = (
@@ -192,10 +196,29 @@ class EncodingJobRow(Base):
     progress: Mapped[float] = mapped_column(default=0.0)
     stage: Mapped[str] = mapped_column(String(32), default="")
     ladder: Mapped[str] = mapped_column(String(16))
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    priority: Mapped[int] = mapped_column(default=0)
     outputs: Mapped[list[str]] = mapped_column(JSON, default=list)
     error_code: Mapped[str | None] = mapped_column(String(64), default=None)
     error: Mapped[str | None] = mapped_column(Text, default=None)
     attempts: Mapped[int] = mapped_column(default=0)
+    rescues: Mapped[int] = mapped_column(default=0)
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
     completed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
+
+
+class EncodingQueueRow(Base):
+    """What operators decided about the queue of encodes, for every worker (B15): one row, or none yet.
+
+    ``slots`` is how many jobs a worker runs at once, none for each worker's own setting.
+    """
+
+    __tablename__ = "encoding_queue"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    paused: Mapped[bool] = mapped_column(default=False)
+    reason: Mapped[str] = mapped_column(String(255), default="")
+    slots: Mapped[int | None] = mapped_column(default=None)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
