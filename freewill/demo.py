@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from freewill.settings import Settings
+from freewill.tour import PHONE, send_tour
 from media.generate import KINDS, generate_clip
 from tables.errors import ServiceUnavailable
 
@@ -68,7 +69,7 @@ class Api:
 
     async def call(self, method: str, path: str, token: str = "", **options: Any) -> Any:
         """Make one request and return its JSON; raises ServiceUnavailable with the server's words."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {token}"} if token else {})
         try:
             async with self._session.request(method, self._base + path, headers=headers, **options) as answer:
                 body = await answer.json(content_type=None) if answer.status != 204 else None
@@ -98,6 +99,7 @@ async def seed(settings: Settings, *, people: int, clips: int, console: Console)
             uploaded = await _upload(api, crowd, clips, bar)
             await _wait_ready(api, uploaded, bar)
             watched = await _watch(api, crowd, uploaded, dice, bar)
+        watched += await _tour(api, crowd, base_url, console)
         console.print(f"{len(uploaded)} clips, {watched} watch events. Look: {base_url}", highlight=False)
 
 
@@ -189,6 +191,27 @@ async def _watch(
             answer = await api.call("POST", "/api/v1/events", person.token, json={"events": events})
             total += answer["accepted"]
         bar.advance(task)
+    return total
+
+
+async def _tour(api: Api, crowd: Sequence[Person], base_url: str, console: Console) -> int:
+    """Let an agent show a property; the others watch it on phones, as the server advises them (C47, C51)."""
+    agent, *others = crowd
+    tour = await send_tour(base_url, agent.token, console)
+    if tour.status != "READY":
+        raise ServiceUnavailable(f"The tour could not be processed: {tour.fail_code}: {tour.fail_reason}")
+    path, phone, total = f"/api/v1/videos/{tour.id}/playback", {"User-Agent": PHONE}, 0
+    for person in others:
+        advice = (await api.call("GET", path, person.token, headers=phone))["recommendation"]
+        start = {"device": advice["device"], "bitrate": advice["start_quality"]}
+        events = [_event(Clip(tour.id, "tour", agent), step) | start for step in STEPS]
+        answer = await api.call("POST", "/api/v1/events", person.token, json={"events": events})
+        total += answer["accepted"]
+    console.print(
+        f"the tour of {agent.name} was watched on {len(others)} phones, from {start['bitrate']} up "
+        f"(at most {advice['max_bitrate'] / 1e6:.1f} Mbps)",
+        highlight=False,
+    )
     return total
 
 

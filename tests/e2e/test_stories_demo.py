@@ -21,10 +21,17 @@ async def test_demo_makes_a_living_feed_when_a_server_runs(make_server, make_cli
     events = int(re.search(rf"{CLIPS} clips, (\d+) watch events", done.stdout)[1])
     assert events > 0
     assert server.url in done.stdout
+    # The agent of document 001 (C51): sent in parts, a status at every step, watched on phones.
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  tour ")][-1] == "ready"
+    assert f"was watched on {PEOPLE - 1} phones" in done.stdout
+    [(chunks, sent)] = server.query(
+        "SELECT part_count, bytes_uploaded FROM upload_sessions WHERE provider = 'API_CHUNKS'"
+    )
+    assert (chunks > 1, sent > 5 * 1024 * 1024) == (True, True)
 
     newcomer = await make_client(server).register()
     page = await newcomer.get("/api/v1/feed?profile=blend")
-    assert len(page["items"]) == CLIPS
+    assert len(page["items"]) == CLIPS + 1
     assert len({item["creator"]["id"] for item in page["items"]}) > 1
     for item in page["items"]:
         await newcomer.assert_playable(await newcomer.get(f"/api/v1/videos/{item['id']}"))
