@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from social.videos.reading import load_card
-from tables.lifecycle import VideoStatus
+from tables.lifecycle import JobStatus, VideoStatus
 from tables.records import CatalogueChange, ContentFact, MediaJob, Notification, UserFact, VideoUploaded
 from tables.relational.models import EncodingJobRow, VideoRow, moment
 from tables.relational.outbox import enqueue, enqueue_numbered
@@ -82,12 +82,38 @@ def media_job(job: EncodingJobRow, video: VideoRow) -> MediaJob:
         job_id=job.id,
         video_id=video.id,
         source_key=video.source_key or "",
-        ladder=job.ladder,
+        ladder="+".join(job.parameters.get("qualities", ())) or job.ladder,
         title=video.title,
         attempt=job.attempts,
+        owner_id=video.owner_id,
+        priority=job.priority,
+        preset=job.parameters.get("preset", ""),
     )
 
 
 def ask_encode(session: AsyncSession, job: EncodingJobRow, video: VideoRow, at: float) -> None:
     """Put the encode on the media queue (B1)."""
     enqueue(session, "media.jobs", video.id, media_job(job, video), at=at)
+
+
+def job_note(event: str, job: EncodingJobRow, video: VideoRow, at: float) -> Notification:
+    """Return a frame of a job (B6, B7): job_created, progress_update or job_completed.
+
+    A job that failed ends with ``job_completed`` too, its status ``failed``.
+    """
+    data: dict[str, object] = {
+        "job_id": job.id,
+        "video_id": video.id,
+        "status": str(job.status),
+        "progress": round(job.progress, 1),
+        "stage": job.stage,
+        "at": moment(at).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z",
+    }
+    if job.status == JobStatus.FAILED:
+        data |= {"fail_code": job.error_code, "fail_reason": job.error}
+    return Notification(recipient_id=video.owner_id, event=event, data=data, at=at)
+
+
+def tell_job(session: AsyncSession, event: str, job: EncodingJobRow, video: VideoRow, at: float) -> None:
+    """Tell the owner's sockets that a job began or ended."""
+    enqueue(session, "notifications", video.owner_id, job_note(event, job, video, at), at=at)

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 # An upload that is being stored is not touched before this; a deleted video is swept once more after it,
 # for outputs that an encode under way may still have written.
 GRACE_SECONDS = 3_600.0
+OUTPUT_AREAS = ("hls/", "dash/", "mp4/", "thumbs/")  # of a video's prefix (A43)
 
 
 class SourceStore(Protocol):
@@ -83,6 +84,14 @@ class ObjectKeeper:
             log.warning("objects_left_to_sweep", video_id=video_id, error=repr(error))
             return False
         return True
+
+    async def discard_outputs(self, video_id: str) -> None:
+        """Remove what encodes made of a video; what the store cannot do now, the next try overwrites."""
+        try:
+            for area in OUTPUT_AREAS:
+                await self._store.delete_prefix(video_prefix(video_id) + area)
+        except (AppError, OSError) as error:
+            log.warning("outputs_left", video_id=video_id, error=repr(error))
 
     async def sweep(self, *, everything: bool = False) -> int:
         """Finish the removals that are due; with ``everything`` also those that a crash left young.

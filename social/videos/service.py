@@ -1,8 +1,9 @@
 """The video service: the only writer of a video's status (C12, DESIGN invariant 4)."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,11 +28,10 @@ from tables.errors import (
     UserNotFound,
     ValidationFailed,
 )
-from tables.lifecycle import JobStatus, VideoStatus
+from tables.lifecycle import VideoStatus
 from tables.records import Card, MediaJob, MediaResult, Notification
 from tables.relational.engine import Database
 from tables.relational.models import (
-    EncodingJobRow,
     TombstoneRow,
     UserRow,
     VideoRow,
@@ -41,6 +41,15 @@ from tables.relational.models import (
 DEFAULT_LADDER = "core"
 MAX_RETRIES = 3  # automatic tries after the first (B9)
 EMBEDDING_STATES = ("pending", "ready", "failed")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Change(Protocol[T_co]):
+    """A transition of processing; ``at`` is when it is made."""
+
+    def __call__(self, session: AsyncSession, *, at: float) -> Awaitable[T_co]:
+        """Make it in the caller's transaction."""
 
 
 class VideoService:
@@ -103,38 +112,48 @@ class VideoService:
             lambda session: processing.start_encoding(session, video_id, ladder, now)
         )
 
-    async def apply_progress(self, result: MediaResult) -> Notification | None:
-        """Record progress; returns the frame to push to the owner, None when nothing moved (B5).
+    async def apply_progress(self, result: MediaResult) -> list[Notification]:
+        """Record progress; returns the frames to push to the owner, none when nothing moved (B5, B6).
 
-        The frame is not in the outbox: one that is lost is made up for by the next.
+        The frames are not in the outbox: one that is lost is made up for by the next.
         """
-        now = self._clock()
-        note = await self._database.run(lambda session: processing.progressed(session, result, now))
-        if note is not None:
-            self._polled.forget(result.video_id)
-        return note
+        return await self.change(result.video_id, partial(processing.progressed, result=result))
 
-    async def apply_completed(self, result: MediaResult) -> bool:
-        """Move TRANSCODING to READY with its assets; False when that changes nothing (C6, B8, X67).
+    async def apply_playable(self, result: MediaResult) -> bool:
+        """Move TRANSCODING to READY with a first rung; False when that changes nothing (Y5, B8).
 
         Raises:
             InvalidStateTransition: INVALID_STATE_TRANSITION when there are no assets.
         """
-        now = self._clock()
-        changed = await self._database.run(lambda session: processing.completed(session, result, now))
-        self._polled.forget(result.video_id)
-        if not changed:
-            await self._drop_orphans(result.video_id)
-        return changed
+        return await self._settle(result, processing.playable)
+
+    async def apply_completed(self, result: MediaResult) -> bool:
+        """Move TRANSCODING to READY with its assets, or add them; False when that changes nothing (C6, X67).
+
+        Raises:
+            InvalidStateTransition: INVALID_STATE_TRANSITION when there are no assets.
+        """
+        return await self._settle(result, processing.completed)
 
     async def apply_failed(self, result: MediaResult) -> bool:
         """Move TRANSCODING to FAILED with code and reason; False when that changes nothing (C7, X67)."""
-        now = self._clock()
-        changed = await self._database.run(lambda session: processing.failed(session, result, now))
-        self._polled.forget(result.video_id)
-        if not changed:
-            await self._drop_orphans(result.video_id)
+        changed = await self._settle(result, processing.failed)
+        await self.drop_outputs(result.video_id)
         return changed
+
+    async def change(self, video_id: str, work: "Change[T]") -> T:
+        """Run a transition of a video's processing in a transaction; ``work`` takes the time too."""
+        now = self._clock()
+        done = await self._database.run(lambda session: work(session, at=now))
+        self._polled.forget(video_id)
+        return done
+
+    async def drop_outputs(self, video_id: str) -> None:
+        """Remove what encodes stored for a video that FAILED: nothing names it; the source stays (B41)."""
+        known = canonical(video_id)
+        row = await self._database.read(lambda session: session.get(VideoRow, known)) if known else None
+        if row is not None and row.status == VideoStatus.FAILED:
+            await self._objects.discard_outputs(row.id)
 
     async def requeue_job(self, job_id: str, fail_code: str, fail_reason: str) -> bool:
         """Queue a job again after a passing failure (B9).
@@ -328,18 +347,7 @@ class VideoService:
 
     async def unfinished_jobs(self) -> list[MediaJob]:
         """Return the jobs that a restart finds queued or begun, oldest first."""
-
-        async def query(session: AsyncSession) -> list[MediaJob]:
-            rows = await session.execute(
-                select(EncodingJobRow, VideoRow)
-                .join(VideoRow, VideoRow.id == EncodingJobRow.video_id)
-                .where(EncodingJobRow.status.in_((JobStatus.QUEUED, JobStatus.PROCESSING)))
-                .where(VideoRow.status == VideoStatus.TRANSCODING)
-                .order_by(EncodingJobRow.created_at)
-            )
-            return [facts.media_job(job, video) for job, video in rows]
-
-        return await self._database.read(query)
+        return await self._database.read(processing.unfinished)
 
     async def sweep_objects(self, *, everything: bool = False) -> int:
         """Remove objects that no video owns: at the start of the only process ``everything``, then by time.
@@ -373,6 +381,12 @@ class VideoService:
         except AppError:
             await self._objects.discard(video_id)
             raise
+
+    async def _settle(self, result: MediaResult, work: Callable[..., Awaitable[bool]]) -> bool:
+        changed = await self.change(result.video_id, partial(work, result=result))
+        if not changed:
+            await self._drop_orphans(result.video_id)
+        return changed
 
     async def _drop_orphans(self, video_id: str) -> None:
         """Remove what an encode wrote for a video that was deleted meanwhile."""

@@ -179,12 +179,16 @@ async def apply_results(batch: Slice[MediaResult], videos: VideoService, writer:
     for number, result in enumerate(batch.records):
         if result.outcome == "completed":
             await videos.apply_completed(result)
+        elif result.outcome == "playable":
+            await videos.apply_playable(result)
         elif result.outcome == "failed":
             await videos.apply_failed(result)
         elif number == latest[result.job_id]:
-            note = await videos.apply_progress(result)
-            if note is not None:
-                await writer.publish([Outgoing(NOTIFICATIONS.name, note.recipient_id, _encode(note))])
+            notes = await videos.apply_progress(result)
+            if notes:
+                await writer.publish(
+                    [Outgoing(NOTIFICATIONS.name, n.recipient_id, _encode(n)) for n in notes]
+                )
 
 
 @dataclass(frozen=True)

@@ -202,9 +202,10 @@ async def test_progress_never_falls_when_reports_come_in_any_order(world, report
     steps += [(60.0, "transcoding"), (0.0, "probing"), (100.0, "storing"), (30.0, "transcoding")]
     for percent, stage in steps:
         result = report(done.job_id, video.id, "progress", progress=percent, stage=stage)
-        frame = await world.videos.apply_progress(result)
+        frames = await world.videos.apply_progress(result)
         shown.append((await world.videos.get(video.id, owner)).progress)
-        assert frame is None or frame.data["progress"] == shown[-1]
+        assert [frame.event for frame in frames] in ([], ["progress_update", "video_progress"])
+        assert all(frame.data["progress"] == shown[-1] for frame in frames)
     assert shown == sorted(shown)
     assert shown[-1] == 99.0
     job = await world.videos.encoding_job(video.id, owner)
@@ -218,8 +219,8 @@ async def test_progress_is_passed_over_when_nobody_waits_for_it(world, report):
     video, done = await world.encoding(owner)
     await world.videos.apply_completed(done)
     late = report(done.job_id, video.id, "progress", progress=50.0)
-    assert await world.videos.apply_progress(late) is None
-    assert await world.videos.apply_progress(report("unknown", video.id, "progress")) is None
+    assert await world.videos.apply_progress(late) == []
+    assert await world.videos.apply_progress(report("unknown", video.id, "progress")) == []
     assert (await world.videos.get(video.id, owner)).progress == 100.0
 
 
@@ -238,9 +239,11 @@ async def test_video_is_ready_with_assets_and_facts_when_completed(world):
     assert [row.topic for row in await world.outbox()] == [
         "events.content",
         "notifications",
+        "notifications",
         "catalogue.changes",
     ]
-    content, note, change = payloads(await world.outbox())
+    content, note, ended, change = payloads(await world.outbox())
+    assert (ended["event"], ended["data"]["status"]) == ("job_completed", "completed")
     assert (content["kind"], content["status"]) == ("video.ready", "READY")
     assert (note["recipient_id"], note["event"]) == (owner.user_id, "video_status")
     assert change["seq"] == (await world.outbox("catalogue.changes"))[0].id
@@ -318,7 +321,7 @@ async def test_video_is_failed_with_its_code_when_processing_fails(world, report
     assert not await world.videos.apply_failed(fail)
     failed = await world.videos.get(video.id, owner)
     assert (failed.status, failed.fail_code, failed.fail_reason) == ("FAILED", "CORRUPTED_FILE", "No frames.")
-    content, note = payloads(await world.outbox())
+    content, note, _ended = payloads(await world.outbox())
     assert (content["status"], content["fail_code"]) == ("FAILED", "CORRUPTED_FILE")
     assert note["data"]["fail_reason"] == "No frames."
     assert not await world.videos.apply_completed(done)  # X67: no row for FAILED to READY
