@@ -8,6 +8,7 @@ from faust.transport import base
 from faust.transport.drivers import TRANSPORTS
 
 from streams.log.consumer import Consumer
+from streams.log.flow import SteadyFlow
 from streams.log.ports import MessageLog
 from streams.log.producer import Producer
 from streams.log.store import EmbeddedLog
@@ -21,8 +22,9 @@ def register() -> None:
 
 
 def use_log(app: Any, log: MessageLog) -> None:
-    """Give an app the log to run on; whoever opened it closes it after the app stopped."""
+    """Give an app the log to run on, before it starts; whoever opened it closes it after the app stopped."""
     app.message_log = log
+    app.flow_control = SteadyFlow()
 
 
 class Transport(base.Transport):  # type: ignore[misc]
