@@ -278,11 +278,12 @@ def _register_counting(topics: dict[str, Any], streams: Streams, deps: StreamDep
         entry = streams.read[CATALOGUE.name].lookup(video_id)
         return entry.card if entry else None
 
+    to_tags = engagement.tell_tags_by(lambda video_id: public_tags(card_of(video_id)))
     slices = _slices(topics, streams)
     slices(
         "engagement.observe",
         ENGAGEMENT_EVENTS,
-        lambda batch: engagement.observe(batch, histories, lambda video_id: public_tags(card_of(video_id))),
+        lambda batch: engagement.observe(batch, histories, (*engagement.COUNTING, to_tags)),
     )
     slices(
         "engagement.count",

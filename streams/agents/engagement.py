@@ -1,6 +1,7 @@
 """Agents that count: stage one by user, stage two by content, taste by user (F1-F9, D17)."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -22,13 +23,42 @@ from tables.reducers.trends import TagsOf
 _encode = msgspec.json.Encoder().encode
 
 
-async def observe(
-    batch: Slice[EngagementEvent], histories: Fold[WatchHistory], tags_of: TagsOf = lambda video_id: ()
-) -> None:
-    """Stage one: fold a slice of events into their users' histories and emit what changed.
+Told = Sequence[tuple[int, EngagementEvent, list[EngagementDelta]]]
+"""What a slice changed, by source record in order: its offset, the record, its changes by video."""
+Teller = Callable[[Told, int], list[Outgoing]]
+"""Makes of that, and the source partition, the records for one of those who add it up."""
 
-    It is told to the videos, to their creators, to their tags, and to the users' own days.
-    """
+
+def tell_videos(told: Told, partition: int) -> list[Outgoing]:
+    """Tell stage two: a record per source record and video."""
+    topic = ENGAGEMENT_DELTAS.name
+    return [Outgoing(topic, delta.content_id, _encode(delta)) for _, _, deltas in told for delta in deltas]
+
+
+def tell_creators(told: Told, partition: int) -> list[Outgoing]:
+    """Tell the creators of the videos: a record per creator and slice."""
+    topic = CREATOR_DELTAS.name
+    return [Outgoing(topic, delta.key, _encode(delta)) for delta in of_creators(told, partition)]
+
+
+def tell_users(told: Told, partition: int) -> list[Outgoing]:
+    """Tell the users' own days: a record per user and slice."""
+    topic = USER_DELTAS.name
+    return [Outgoing(topic, delta.key, _encode(delta)) for delta in of_users(told, partition)]
+
+
+def tell_tags_by(tags_of: TagsOf) -> Teller:
+    """Return what tells the tags of the videos: a record per tag and slice."""
+    return lambda told, partition: tell_tags([(at, deltas) for at, _, deltas in told], tags_of, partition)
+
+
+COUNTING: Final[Sequence[Teller]] = (tell_videos, tell_creators, tell_users)
+
+
+async def observe(
+    batch: Slice[EngagementEvent], histories: Fold[WatchHistory], tellers: Sequence[Teller] = COUNTING
+) -> None:
+    """Stage one: fold a slice of events into their users' histories and tell what that changed."""
 
     def fold(states: dict[str, WatchHistory]) -> Folded[WatchHistory]:
         changed: dict[str, WatchHistory] = {}
@@ -39,29 +69,9 @@ async def observe(
             if offset > history.applied:
                 told.append((offset, record, observe_record(history, record, batch.partition, offset)))
                 states[user] = changed[user] = history
-        return Folded(changed, _told(told, tags_of, batch.partition))
+        return Folded(changed, [made for tell in tellers for made in tell(told, batch.partition)])
 
     await histories.apply(batch.partition, (event.user_id for event in batch.records), fold)
-
-
-def _told(
-    told: Sequence[tuple[int, EngagementEvent, list[EngagementDelta]]], tags_of: TagsOf, partition: int
-) -> list[Outgoing]:
-    """Return what a slice of (offset, record, changes) is to be told as.
-
-    Videos get a record per source record, creators, users and tags one per slice.
-    """
-    outputs = [
-        Outgoing(ENGAGEMENT_DELTAS.name, delta.content_id, _encode(delta))
-        for _, _, deltas in told
-        for delta in deltas
-    ]
-    for topic, totals in (
-        (CREATOR_DELTAS.name, of_creators(told, partition)),
-        (USER_DELTAS.name, of_users(told, partition)),
-    ):
-        outputs += [Outgoing(topic, delta.key, _encode(delta)) for delta in totals]
-    return outputs + tell_tags([(offset, deltas) for offset, _, deltas in told], tags_of, partition)
 
 
 async def total(batch: Slice[TotalsDelta], totals: Fold[Totals]) -> None:

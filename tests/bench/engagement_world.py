@@ -7,22 +7,44 @@ Zipf 1.2 over 100,000; the 2,000 most popular are in the catalogue with embeddin
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import faust
 import msgspec
 import numpy as np
 
 from media.pipeline import MediaSettings
 from ranking.catalogue import Catalogue
+from ranking.trending import TrendingTags
+from streams.agents import engagement
+from streams.agents.handling import each_slice
 from streams.app import StreamDeps, Streams, StreamSettings, build_streams, declare_topics
+from streams.dead_letters import DeadLetters
+from streams.folding import Fold
 from streams.intake import envelopes
-from streams.log import MessageLog, Outgoing, start_app, stop_app
+from streams.log import (
+    EmbeddedLog,
+    LogWriter,
+    MessageLog,
+    Outgoing,
+    SliceCommitter,
+    declare_table,
+    faust_settings,
+    sliced_topic,
+    start_app,
+    stop_app,
+    use_log,
+)
+from streams.reading import Progress
 from streams.roles import Role
-from streams.topics import CATALOGUE_CHANGES, ENGAGEMENT_EVENTS
+from streams.shown import Shown
+from streams.topics import CATALOGUE_CHANGES, ENGAGEMENT_DELTAS, ENGAGEMENT_EVENTS, TopicSpec
+from tables.definitions import VIDEO_ENGAGEMENT, WATCH_HISTORY
 from tables.records import Action, Card, CatalogueChange, EngagementEvent
+from tables.reducers.engagement import VideoEngagement, WatchHistory
 
 PARTITIONS = 8
 VIDEOS = 100_000
@@ -108,11 +130,21 @@ def cards() -> list[Outgoing]:
 
 
 @dataclass
+class Stages:
+    """What ``World`` needs of a worker that has the two stages of counting only."""
+
+    app: Any
+    writer: LogWriter
+    tables: dict[str, Any]
+    progress: Progress
+
+
+@dataclass
 class World:
-    """One worker with every agent of engagement."""
+    """One worker with every agent of engagement, or some."""
 
     log: MessageLog
-    streams: Streams
+    streams: Streams | Stages
     catalogue: Catalogue
     group: str
 
@@ -168,3 +200,37 @@ async def world(log: MessageLog, folder: Path, group: str = "bench", **options: 
         yield World(log, streams, catalogue, group)
     finally:
         await stop_app(streams.app)
+
+
+@contextlib.asynccontextmanager
+async def two_stages(log: EmbeddedLog, folder: Path, group: str = "bench") -> AsyncIterator[World]:
+    """Start stage one and stage two of counting alone: two topics, two agents, two tables."""
+    settings = faust_settings(data_dir=folder, partitions=PARTITIONS)
+    app = faust.App(group, **settings)
+    use_log(app, log)
+    writer = SliceCommitter(app, log)
+    tables = {
+        spec.name: declare_table(app, spec.name, spec.value, partitions=PARTITIONS)
+        for spec in (WATCH_HISTORY, VIDEO_ENGAGEMENT)
+    }
+    histories: Fold[WatchHistory] = Fold(tables[WATCH_HISTORY.name], writer, WatchHistory.copy)
+    counters: Fold[VideoEngagement] = Fold(tables[VIDEO_ENGAGEMENT.name], writer, VideoEngagement.copy)
+    letters, catalogue = DeadLetters(writer), Catalogue()
+    show = Shown.to_ranking(catalogue, TrendingTags(catalogue.public_videos)).engagement
+
+    def take(name: str, topic: TopicSpec, handle: Callable[[Any], Awaitable[None]]) -> None:
+        async def agent(stream: Any) -> None:
+            await each_slice(name, stream, handle, letters)
+
+        source = sliced_topic(app, topic.name, topic.record, partitions=PARTITIONS)
+        app.agent(source, name=name)(agent)
+
+    tellers = (engagement.tell_videos,)
+    take("observe", ENGAGEMENT_EVENTS, lambda batch: engagement.observe(batch, histories, tellers))
+    take("count", ENGAGEMENT_DELTAS, lambda batch: engagement.count(batch, counters, show))
+    await declare_topics(log, PARTITIONS)
+    await start_app(app)
+    try:
+        yield World(log, Stages(app, writer, tables, Progress()), catalogue, group)
+    finally:
+        await stop_app(app)
