@@ -55,7 +55,10 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video with its outputs. ``progress`` is 0..100; ``assets`` is empty unless READY (C13)."""
+    """A video with its outputs. ``progress`` is 0..100; ``assets`` is empty unless READY (C13).
+
+    ``job`` is the encode that is queued or at work, also of a READY video that gets more rungs (Y5, B44).
+    """
 
     id: str
     owner_id: str
@@ -96,6 +99,7 @@ class Video:
     processing_started_at: float | None
     processing_completed_at: float | None
     published_at: float | None
+    job: "EncodingJob | None" = None
 
     def asset(self, kind: str, quality: str | None = None) -> Asset | None:
         """Return the first asset of a type, and of a quality when one is named."""
@@ -107,7 +111,10 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class EncodingJob:
-    """An encode (B4); ``progress`` is 0..100 and never falls."""
+    """An encode (B4); ``progress`` is 0..100 and never falls.
+
+    ``qualities`` and ``preset`` are what was asked for, empty for the ladder's and the server's own (B44).
+    """
 
     id: str
     video_id: str
@@ -119,6 +126,9 @@ class EncodingJob:
     error_code: str | None
     error: str | None
     attempts: int
+    priority: int
+    qualities: tuple[str, ...]
+    preset: str
     created_at: float
     started_at: float | None
     completed_at: float | None

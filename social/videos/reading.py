@@ -34,7 +34,7 @@ async def load(session: AsyncSession, ids: Sequence[str]) -> dict[str, Video]:
     rows = [(row, username) for row, username in found]
     ready = [row.id for row, _ in rows if row.status == VideoStatus.READY]
     assets = await load_assets(session, ready)
-    jobs = await latest_jobs(session, [row.id for row, _ in rows if row.status != VideoStatus.READY])
+    jobs = await latest_jobs(session, [row.id for row, _ in rows])
     return {row.id: _view(row, username, assets.get(row.id, ()), jobs.get(row.id)) for row, username in rows}
 
 
@@ -119,6 +119,9 @@ def job_view(row: EncodingJobRow) -> EncodingJob:
         error_code=row.error_code,
         error=row.error,
         attempts=row.attempts,
+        priority=row.priority,
+        qualities=tuple(row.parameters.get("qualities", ())),
+        preset=row.parameters.get("preset", ""),
         created_at=seconds(row.created_at),
         started_at=seconds_or_none(row.started_at),
         completed_at=seconds_or_none(row.completed_at),
@@ -181,4 +184,5 @@ def _view(row: VideoRow, username: str, assets: tuple[Asset, ...], job: Encoding
         processing_started_at=seconds_or_none(row.processing_started_at),
         processing_completed_at=seconds_or_none(row.processing_completed_at),
         published_at=seconds_or_none(row.published_at),
+        job=job if job and job.status in (JobStatus.QUEUED, JobStatus.PROCESSING) else None,
     )
