@@ -225,6 +225,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/posts/{video_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A video; document 000's shape. */
+        get: operations["get_post_000"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/videos": {
         parameters: {
             query?: never;
@@ -269,10 +286,29 @@ export interface paths {
         };
         /** A video. */
         get: operations["get_video"];
-        put?: never;
+        /** Replace all that is said of a video. */
+        put: operations["replace_video"];
         post?: never;
         /** Delete a video with all its files. */
         delete: operations["delete_video"];
+        options?: never;
+        head?: never;
+        /** Change what is said of a video. */
+        patch: operations["edit_video"];
+        trace?: never;
+    };
+    "/api/v1/videos/{video_id}/transitions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The states that a video may be in next. */
+        get: operations["get_transitions"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -321,6 +357,40 @@ export interface paths {
         };
         /** Media bytes behind a signed URL; ranges are honoured. */
         get: operations["media"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/media/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether this origin of media answers, for delivery hosts. */
+        get: operations["media_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/videos/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What becomes of the caller's videos, as server-sent events; goes on after Last-Event-ID. */
+        get: operations["video_events"];
         put?: never;
         post?: never;
         delete?: never;
@@ -681,6 +751,125 @@ export interface paths {
         put?: never;
         /** What the store reports of an upload; signed with the shared secret. */
         post: operations["report_upload_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/videos/{video_id}/playback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the caller can play a video now, in any form of signature; sets cookies for that form. */
+        get: operations["get_playback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/videos/{video_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for a video's files back from the archive. */
+        post: operations["restore_video"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/videos/{video_id}/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let every cache drop what it keeps of a video. */
+        post: operations["purge_video"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/videos/{video_id}/regions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Set the regions that a video is not shown in. */
+        put: operations["set_video_regions"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reels/{video_id}/manifest.m3u8": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The HLS master playlist for the caller's device. */
+        get: operations["get_reel_hls"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reels/{video_id}/manifest.mpd": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The DASH manifest for the caller's device. */
+        get: operations["get_reel_dash"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reels/{video_id}/segments/{bitrate}/{segment}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sends on to a segment; watching is noted for who is signed in. */
+        get: operations["get_reel_segment"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1186,7 +1375,8 @@ export interface paths {
         delete: operations["delete_video_001"];
         options?: never;
         head?: never;
-        patch?: never;
+        /** Change what is said of a video; document 001's shape. */
+        patch: operations["edit_video_001"];
         trace?: never;
     };
     "/api/v1/reels/upload": {
@@ -1897,6 +2087,19 @@ export interface components {
             as_of: string;
         };
         /**
+         * ArchiveAnswer
+         * @description Whether a video's files can be read.
+         */
+        ArchiveAnswer: {
+            /** Video Id */
+            video_id: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "live" | "archived" | "restoring";
+        };
+        /**
          * Audience
          * @description Who watches; empty when nobody said (X58).
          */
@@ -1959,6 +2162,21 @@ export interface components {
              * @enum {string}
              */
             policy: "short" | "long";
+            /**
+             * Hashtags
+             * @default []
+             */
+            hashtags: string[];
+            /**
+             * Contenttype
+             * @default original
+             */
+            contentType: string;
+            /**
+             * Audiourl
+             * @default null
+             */
+            audioUrl: string | null;
         };
         /**
          * CamelDraftAnswer
@@ -2092,6 +2310,29 @@ export interface components {
             partNumbers: number[] | null;
         };
         /**
+         * CamelPatched
+         * @description A video after an edit (C19).
+         */
+        CamelPatched: {
+            /** Id */
+            id: string;
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED";
+            /**
+             * Updatedat
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            updatedAt: string;
+        };
+        /**
          * CamelPlayback
          * @description Whether it plays, and from where.
          */
@@ -2188,6 +2429,7 @@ export interface components {
             updatedAt: string;
             /** Ownerid */
             ownerId: string;
+            source: components["schemas"]["CamelSource"];
             /** Failreason */
             failReason: string | null;
             /** Durationseconds */
@@ -2207,6 +2449,47 @@ export interface components {
             items: components["schemas"]["CamelListed"][];
             /** Nextcursor */
             nextCursor: string | null;
+        };
+        /**
+         * CamelVideoPatch
+         * @description What is to be said of a video from now on, in 001's words (C19).
+         */
+        CamelVideoPatch: {
+            /**
+             * Title
+             * @default
+             */
+            title: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+            /**
+             * Visibility
+             * @default PUBLIC
+             */
+            visibility: string;
+            /**
+             * Hashtags
+             * @default []
+             */
+            hashtags: string[];
+            /**
+             * Contenttype
+             * @default original
+             */
+            contentType: string;
+            /**
+             * Audiourl
+             * @default null
+             */
+            audioUrl: string | null;
         };
         /**
          * ChunkAnswer
@@ -2516,77 +2799,21 @@ export interface components {
              * @enum {string}
              */
             policy: "short" | "long";
-        };
-        /**
-         * DraftAnswer
-         * @description A video that waits for its source (C16).
-         */
-        DraftAnswer: {
-            /** Id */
-            id: string;
-            /** Owner Id */
-            owner_id: string;
-            owner: components["schemas"]["Creator"];
-            /** Title */
-            title: string;
-            /** Description */
-            description: string;
-            /** Tags */
-            tags: string[];
-            /** Visibility */
-            visibility: string;
-            /** Policy */
-            policy: string;
             /**
-             * Status
-             * @enum {string}
+             * Hashtags
+             * @default []
              */
-            status: "DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED";
-            /** Fail Reason */
-            fail_reason: string | null;
-            /** Fail Code */
-            fail_code: string | null;
-            /** Duration Seconds */
-            duration_seconds: number | null;
-            /** Width */
-            width: number | null;
-            /** Height */
-            height: number | null;
-            /** Progress */
-            progress: number;
-            thumbnails: components["schemas"]["Thumbnails"];
-            playback: components["schemas"]["Playback"];
-            /** View Count */
-            view_count: number;
-            /** Like Count */
-            like_count: number;
-            /** Comment Count */
-            comment_count: number;
-            /** Share Count */
-            share_count: number;
+            hashtags: string[];
             /**
-             * Liked
-             * @description By the caller.
+             * Content Type
+             * @default original
              */
-            liked: boolean;
+            content_type: string;
             /**
-             * Saved
-             * @description By the caller.
+             * Audio Url
+             * @default null
              */
-            saved: boolean;
-            /**
-             * Created At
-             * Format: date-time
-             * @description RFC 3339, UTC.
-             */
-            created_at: string;
-            /**
-             * Updated At
-             * Format: date-time
-             * @description RFC 3339, UTC.
-             */
-            updated_at: string;
-            source: components["schemas"]["Source"];
+            audio_url: string | null;
         };
         /**
          * EncodingAnswer
@@ -2600,6 +2827,11 @@ export interface components {
              * @enum {string}
              */
             status: "DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED";
+            /**
+             * Job Status
+             * @description In document 004's words; null before there is a source.
+             */
+            job_status: ("queued" | "processing" | "completed" | "failed") | null;
             /** Progress */
             progress: number;
             /** Stage */
@@ -2819,6 +3051,21 @@ export interface components {
              * @default PUBLIC
              */
             visibility: string;
+            /**
+             * Hashtags
+             * @default []
+             */
+            hashtags: string[];
+            /**
+             * Content Type
+             * @default original
+             */
+            content_type: string;
+            /**
+             * Audio Url
+             * @default null
+             */
+            audio_url: string | null;
         };
         /**
          * FollowAnswer
@@ -3160,12 +3407,94 @@ export interface components {
             qualities?: string[];
             /**
              * Drm
-             * @description What a player needs for a licence, if it needs one.
+             * @description What a player needs for a licence.
              * @default null
              */
             drm: {
                 [key: string]: string;
             } | null;
+        };
+        /**
+         * PlaybackAnswer
+         * @description How the caller can play a video now.
+         */
+        PlaybackAnswer: {
+            /**
+             * Ready
+             * @default false
+             */
+            ready: boolean;
+            /**
+             * State
+             * @description Why it can or cannot be played now; lists tell of the processing only.
+             * @default processing
+             * @enum {string}
+             */
+            state: "processing" | "failed" | "ready" | "archived" | "restoring" | "geo_blocked";
+            /**
+             * Stream Url
+             * @default null
+             */
+            stream_url: string | null;
+            /**
+             * Hls Url
+             * @default null
+             */
+            hls_url: string | null;
+            /**
+             * Dash Url
+             * @default null
+             */
+            dash_url: string | null;
+            /**
+             * Mp4 Url
+             * @default null
+             */
+            mp4_url: string | null;
+            /**
+             * Poster Url
+             * @default null
+             */
+            poster_url: string | null;
+            /**
+             * Preview Url
+             * @default null
+             */
+            preview_url: string | null;
+            /**
+             * Storyboard Url
+             * @default null
+             */
+            storyboard_url: string | null;
+            /** Qualities */
+            qualities?: string[];
+            /**
+             * Drm
+             * @description What a player needs for a licence.
+             * @default null
+             */
+            drm: {
+                [key: string]: string;
+            } | null;
+            /** Video Id */
+            video_id: string;
+            /**
+             * Form
+             * @enum {string}
+             */
+            form: "path" | "query" | "cookies";
+            /**
+             * Expires At
+             * Format: date-time
+             * @description When the links have to be asked for again.
+             */
+            expires_at: string;
+            /**
+             * Quality Choices
+             * @description Auto, and the rungs that exist (C39).
+             */
+            quality_choices: string[];
+            recommendation: components["schemas"]["Recommended"] | null;
         };
         /**
          * PoliciesAnswer
@@ -3282,6 +3611,23 @@ export interface components {
             };
         };
         /**
+         * Recommended
+         * @description What a device of the caller's class should do; rates in bit/s (C47).
+         */
+        Recommended: {
+            /**
+             * Device
+             * @enum {string}
+             */
+            device: "web" | "ios" | "android";
+            /** Start Quality */
+            start_quality: string;
+            /** Start Bitrate */
+            start_bitrate: number;
+            /** Max Bitrate */
+            max_bitrate: number;
+        };
+        /**
          * Reel
          * @description One reel of 002's list.
          */
@@ -3331,6 +3677,29 @@ export interface components {
              * @default []
              */
             hashtags: string[];
+            /**
+             * Content Type
+             * @default original
+             * @enum {string}
+             */
+            content_type: "original" | "challenge" | "duet" | "reaction";
+            /**
+             * Audio Url
+             * @default null
+             */
+            audio_url: string | null;
+            /**
+             * Visibility
+             * @default PUBLIC
+             * @enum {string}
+             */
+            visibility: "PUBLIC" | "FOLLOWERS_ONLY" | "PRIVATE";
+            /**
+             * Policy
+             * @default short
+             * @enum {string}
+             */
+            policy: "short" | "long";
         };
         /**
          * ReelList
@@ -3387,6 +3756,14 @@ export interface components {
         RefreshRequest: {
             /** Refresh Token */
             refresh_token: string;
+        };
+        /**
+         * RegionsRequest
+         * @description Regions that a video is not shown in: ISO 3166 letters such as DE or US-CA; an empty list for none.
+         */
+        RegionsRequest: {
+            /** Blocked */
+            blocked: string[];
         };
         /**
          * RegisterRequest
@@ -3674,6 +4051,24 @@ export interface components {
             views: number;
         };
         /**
+         * TransitionsAnswer
+         * @description What may become of a video (C42).
+         */
+        TransitionsAnswer: {
+            /** Video Id */
+            video_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED";
+            /**
+             * Allowed
+             * @description The states that it may be in next.
+             */
+            allowed: ("DRAFT" | "UPLOADING" | "UPLOADED" | "TRANSCODING" | "READY" | "FAILED")[];
+        };
+        /**
          * TrendingTag
          * @description One tag that moves.
          */
@@ -3755,6 +4150,24 @@ export interface components {
              * @enum {string}
              */
             policy: "short" | "long";
+            /**
+             * Hashtags
+             * @description Tags too.
+             * @default []
+             */
+            hashtags: string[];
+            /**
+             * Content Type
+             * @default original
+             * @enum {string}
+             */
+            content_type: "original" | "challenge" | "duet" | "reaction";
+            /**
+             * Audio Url
+             * @description Where the sound is from.
+             * @default null
+             */
+            audio_url: string | null;
         };
         /**
          * UploadReport
@@ -3860,10 +4273,20 @@ export interface components {
             description: string;
             /** Tags */
             tags: string[];
+            /** Hashtags */
+            hashtags: string[];
             /** Visibility */
             visibility: string;
+            /**
+             * Content Type
+             * @enum {string}
+             */
+            content_type: "original" | "challenge" | "duet" | "reaction";
+            /** Audio Url */
+            audio_url: string | null;
             /** Policy */
             policy: string;
+            source: components["schemas"]["Source"];
             /**
              * Status
              * @enum {string}
@@ -3883,6 +4306,28 @@ export interface components {
             progress: number;
             thumbnails: components["schemas"]["Thumbnails"];
             playback: components["schemas"]["Playback"];
+            /**
+             * Available Qualities
+             * @description Those of the playlists, best first.
+             */
+            available_qualities: string[];
+            /** Is Federated */
+            is_federated: boolean;
+            /** Origin Instance */
+            origin_instance: string | null;
+            /** Origin Actor Did */
+            origin_actor_did: string | null;
+            /** Activitypub Id */
+            activitypub_id: string | null;
+            /** Moderation Status */
+            moderation_status: string;
+            /** Moderation Reason */
+            moderation_reason: string | null;
+            /**
+             * Engagement Score
+             * @description Likes, comments, shares, saves and views in one number.
+             */
+            engagement_score: number;
             /** View Count */
             view_count: number;
             /** Like Count */
@@ -3913,6 +4358,12 @@ export interface components {
              * @description RFC 3339, UTC.
              */
             updated_at: string;
+            /** Processing Started At */
+            processing_started_at: string | null;
+            /** Processing Completed At */
+            processing_completed_at: string | null;
+            /** Published At */
+            published_at: string | null;
         };
         /**
          * VideoList
@@ -3923,6 +4374,47 @@ export interface components {
             items: components["schemas"]["VideoAnswer"][];
             /** Next Cursor */
             next_cursor: string | null;
+        };
+        /**
+         * VideoPatch
+         * @description What is to be said of a video from now on; what is left out stays (C19).
+         */
+        VideoPatch: {
+            /**
+             * Title
+             * @default
+             */
+            title: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+            /**
+             * Visibility
+             * @default PUBLIC
+             */
+            visibility: string;
+            /**
+             * Hashtags
+             * @default []
+             */
+            hashtags: string[];
+            /**
+             * Content Type
+             * @default original
+             */
+            content_type: string;
+            /**
+             * Audio Url
+             * @default null
+             */
+            audio_url: string | null;
         };
         /**
          * VideoPost
@@ -3956,8 +4448,12 @@ export interface components {
             is_federated: boolean;
             /** Origin Server */
             origin_server: string | null;
+            /** Origin Actor Did */
+            origin_actor_did: string | null;
             /** Activity Id */
             activity_id: string | null;
+            /** Engagement Score */
+            engagement_score: number;
             /** Like Count */
             like_count: number;
             /** Comment Count */
@@ -3968,6 +4464,8 @@ export interface components {
             view_count: number;
             /** Moderation Status */
             moderation_status: string;
+            /** Moderation Reason */
+            moderation_reason: string | null;
             /**
              * Created At
              * Format: date-time
@@ -3980,6 +4478,48 @@ export interface components {
              * @description RFC 3339, UTC.
              */
             updated_at: string;
+            /** Processing Started At */
+            processing_started_at: string | null;
+            /** Processing Completed At */
+            processing_completed_at: string | null;
+        };
+        /**
+         * VideoPut
+         * @description All that is to be said of a video; what is left out is empty (X48).
+         */
+        VideoPut: {
+            /** Title */
+            title: string;
+            /**
+             * Description
+             * @default
+             */
+            description: string;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+            /**
+             * Visibility
+             * @default PUBLIC
+             */
+            visibility: string;
+            /**
+             * Hashtags
+             * @default []
+             */
+            hashtags: string[];
+            /**
+             * Content Type
+             * @default original
+             */
+            content_type: string;
+            /**
+             * Audio Url
+             * @default null
+             */
+            audio_url: string | null;
         };
     };
     responses: never;
@@ -4787,6 +5327,73 @@ export interface operations {
             };
         };
     };
+    get_post_000: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A video; document 000's shape. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VideoPost"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     list_videos: {
         parameters: {
             query?: {
@@ -4877,7 +5484,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["DraftAnswer"];
+                    "application/json": components["schemas"]["VideoAnswer"];
                 };
             };
             /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
@@ -5091,10 +5698,139 @@ export interface operations {
             };
         };
     };
+    replace_video: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VideoPut"];
+            };
+        };
+        responses: {
+            /** @description Replace all that is said of a video. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VideoAnswer"];
+                };
+            };
+            /** @description CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PRECONDITION_FAILED: The content is not what ``If-Match`` expects: somebody changed it meanwhile (C19, RFC 9110 13.1.1). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     delete_video: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
             path: {
                 video_id: string;
             };
@@ -5109,6 +5845,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
             /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
             401: {
                 headers: {
@@ -5120,6 +5865,209 @@ export interface operations {
             };
             /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PRECONDITION_FAILED: The content is not what ``If-Match`` expects: somebody changed it meanwhile (C19, RFC 9110 13.1.1). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    edit_video: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VideoPatch"];
+            };
+        };
+        responses: {
+            /** @description Change what is said of a video. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VideoAnswer"];
+                };
+            };
+            /** @description CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PRECONDITION_FAILED: The content is not what ``If-Match`` expects: somebody changed it meanwhile (C19, RFC 9110 13.1.1). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_transitions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The states that a video may be in next. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransitionsAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5154,7 +6102,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5356,6 +6304,15 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
+            /** @description CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
             /** @description RANGE_NOT_SATISFIABLE: The byte range lies outside the object (RFC 9110 section 15.5.17). */
             416: {
                 headers: {
@@ -5365,7 +6322,122 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorAnswer"];
                 };
             };
-            /** @description STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            /** @description GEO_BLOCKED: The content is not shown in the region of the caller's address (C36). */
+            451: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    media_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether this origin of media answers, for delivery hosts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    video_events: {
+        parameters: {
+            query?: {
+                token?: string | null;
+                last_event_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What becomes of the caller's videos, as server-sent events; goes on after Last-Event-ID. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -7688,6 +8760,603 @@ export interface operations {
                 };
             };
             /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_playback: {
+        parameters: {
+            query?: {
+                form?: "path" | "query" | "cookies";
+            };
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How the caller can play a video now, in any form of signature; sets cookies for that form. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlaybackAnswer"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    restore_video: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ask for a video's files back from the archive. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArchiveAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    purge_video: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Let every cache drop what it keeps of a video. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    set_video_regions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RegionsRequest"];
+            };
+        };
+        responses: {
+            /** @description Set the regions that a video is not shown in. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_reel_hls: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The HLS master playlist for the caller's device. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apple.mpegurl": string;
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description GEO_BLOCKED: The content is not shown in the region of the caller's address (C36). */
+            451: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_reel_dash: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The DASH manifest for the caller's device. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/dash+xml": string;
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description GEO_BLOCKED: The content is not shown in the region of the caller's address (C36). */
+            451: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_reel_segment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+                bitrate: string;
+                segment: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Sends on to a segment; watching is noted for who is signed in. */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description GEO_BLOCKED: The content is not shown in the region of the caller's address (C36). */
+            451: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10810,7 +12479,9 @@ export interface operations {
     delete_video_001: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
             path: {
                 video_id: string;
             };
@@ -10824,6 +12495,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
             };
             /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
             401: {
@@ -10845,6 +12525,142 @@ export interface operations {
             };
             /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PRECONDITION_FAILED: The content is not what ``If-Match`` expects: somebody changed it meanwhile (C19, RFC 9110 13.1.1). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    edit_video_001: {
+        parameters: {
+            query?: never;
+            header?: {
+                "If-Match"?: string | null;
+            };
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CamelVideoPatch"];
+            };
+        };
+        responses: {
+            /** @description Change what is said of a video; document 001's shape. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CamelPatched"];
+                };
+            };
+            /** @description CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PRECONDITION_FAILED: The content is not what ``If-Match`` expects: somebody changed it meanwhile (C19, RFC 9110 13.1.1). */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
