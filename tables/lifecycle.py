@@ -44,6 +44,14 @@ class JobStatus(StrEnum):
     FAILED = "failed"
 
 
+class ImageStatus(StrEnum):
+    """The states of an image, which its upload leaves once (B38)."""
+
+    PENDING = "PENDING"
+    READY = "READY"
+    FAILED = "FAILED"
+
+
 class ModerationStatus(StrEnum):
     """The moderation column, apart from the lifecycle (C15, X8)."""
 

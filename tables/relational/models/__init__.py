@@ -11,6 +11,7 @@ from tables.relational.models.accounts import (
 )
 from tables.relational.models.base import Base, UtcDateTime, moment, seconds, seconds_or_none
 from tables.relational.models.graph import FollowRow
+from tables.relational.models.images import MAX_ALT_TEXT, ImageRow, ImageVariantRow
 from tables.relational.models.interactions import CommentRow, LikeRow, RelationEventRow, SaveRow, ShareRow
 from tables.relational.models.records import ObjectRemovalRow, OutboxRow, TombstoneRow
 from tables.relational.models.videos import (
@@ -28,6 +29,7 @@ from tables.relational.models.videos import (
 __all__ = [
     "CONTENT_TYPES",
     "KEY_ALGORITHMS",
+    "MAX_ALT_TEXT",
     "PROVIDERS",
     "ROLES",
     "ActorKeyRow",
@@ -37,6 +39,8 @@ __all__ = [
     "EncodingJobRow",
     "EncodingQueueRow",
     "FollowRow",
+    "ImageRow",
+    "ImageVariantRow",
     "LikeRow",
     "ObjectRemovalRow",
     "OutboxRow",
