@@ -188,3 +188,20 @@ async def test_every_record_arrives_when_a_fetch_ends_while_a_recovery_does(harn
             while not set(range(12, 16)) <= set(worker.got):
                 await asyncio.sleep(0.01)
         assert set(worker.got) == set(range(16))  # some may have come twice
+
+
+async def test_records_go_on_when_a_rebalance_cancels_a_move_that_was_not_begun(harness: Any) -> None:
+    """The thread never makes such a move: who counts moves waits for it for ever, and drops every fetch."""
+    worker = Worker(keeps=True)
+    async with harness.node(worker) as node:
+        consumer = node.app.consumer
+        consumer._thread.thread_loop.call_soon_threadsafe(time.sleep, 0.3)
+        moving = asyncio.ensure_future(consumer.perform_seek())
+        await asyncio.sleep(0.05)
+        moving.cancel()
+        await asyncio.wait({moving})
+        await consumer.perform_seek()
+        await node.writer.publish([made(n, n % 4) for n in range(8)])
+        async with asyncio.timeout(30):
+            while set(worker.got) != set(range(8)):
+                await asyncio.sleep(0.01)

@@ -1,13 +1,13 @@
 """The ``kafka://`` transport: Faust's aiokafka driver, hardened.
 
 The driver keeps aiokafka's consumer in a thread with a loop of its own, so that a busy main loop cannot
-miss a heartbeat. What was fetched and where the consumer was sent can therefore cross on their way: every
-fetch carries how many moves of each partition its thread had made, and counts only when it had made all.
+miss a heartbeat. What was fetched and where the consumer was sent can therefore cross on their way: moves
+are numbered, every fetch carries the newest that its thread had made of each partition, and counts only
+when that is the newest asked for.
 """
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, cast
 
@@ -26,7 +26,7 @@ from streams.log.topics import policy_of
 SCHEME: Final = "kafka"
 #: Pause after a fetch that its thread's end cut off, so that nothing spins until the stop gets here.
 THREAD_ENDED_SECONDS: Final = 0.05
-#: A fetch that is stale by one of these is dropped: the worker's generation, moves made of the partition.
+#: A fetch that is stale by one of these is dropped: the worker's generation, newest move of the partition.
 Stamp = tuple[int, int]
 
 
@@ -36,11 +36,11 @@ def register() -> None:
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """aiokafka's consumer in its thread, counting its moves."""
+    """aiokafka's consumer in its thread, which knows the newest move that it made of each partition."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.moved: Counter[TP] = Counter()
+        self.moved: dict[TP, int] = {}
 
     async def on_start(self) -> None:
         """Start the consumer, and hear of it when it leaves its group for good."""
@@ -65,29 +65,44 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             conf.consumer_group_instance_id = f"{conf.consumer_group_instance_id}-{_shape(self.app)}"
         return super()._create_worker_consumer(transport)
 
-    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
-        self.moved.update(partitions.keys())  # in one loop step with the moves that follow
-        await super()._seek_wait(consumer, partitions)
+    async def move(self, partitions: Mapping[TP, int], number: int) -> None:
+        """Go to offsets."""
+        await self.call_thread(self._move, partitions, number)
 
-    async def seek_sources(self, partitions: list[TP]) -> dict[TP, int | None]:
+    async def _move(self, partitions: Mapping[TP, int], number: int) -> None:
+        due = self._due(partitions, number)
+        await self._seek_wait(self._ensure_consumer(), {tp: partitions[tp] for tp in due})
+
+    async def seek_sources(self, partitions: list[TP], number: int) -> dict[TP, int | None]:
         """Go to the committed positions of partitions, to the start where there is none."""
-        return cast(dict[TP, int | None], await self.call_thread(self._seek_sources, partitions))
+        return cast(dict[TP, int | None], await self.call_thread(self._seek_sources, partitions, number))
 
-    async def _seek_sources(self, partitions: list[TP]) -> dict[TP, int | None]:
+    async def _seek_sources(self, partitions: list[TP], number: int) -> dict[TP, int | None]:
         consumer = self._ensure_consumer()
         places = [driver.ensure_aiokafka_TP(tp) for tp in partitions]
         found = await asyncio.gather(*(consumer.committed(place) for place in places))
         starts = await consumer.beginning_offsets(places) if places else {}
-        self.moved.update(partitions)
-        for place, offset in zip(places, found, strict=True):
+        committed = dict(zip(partitions, found, strict=True))
+        for tp in self._due(partitions, number):
+            place, offset = driver.ensure_aiokafka_TP(tp), committed[tp]
             consumer.seek(place, offset if offset is not None else starts[place])
-        return dict(zip(partitions, found, strict=True))
+        return committed
+
+    def _due(self, partitions: Iterable[TP], number: int) -> list[TP]:
+        """Note a move; returns the partitions for which no newer one has overtaken it.
+
+        In one loop step with the seeks that follow.
+        """
+        due = [tp for tp in partitions if self.moved.get(tp, 0) < number]
+        self.moved.update(dict.fromkeys(due, number))
+        return due
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[TP, tuple[Stamp, Any]]:
         fetched = await super()._fetch_records(*args, **kwargs)
         generation = self.app.consumer_generation_id
         return {
-            TP(*place): ((generation, self.moved[TP(*place)]), records) for place, records in fetched.items()
+            TP(*place): ((generation, self.moved.get(TP(*place), 0)), records)
+            for place, records in fetched.items()
         }
 
 
@@ -142,7 +157,8 @@ class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
             lambda: app.consumer_generation_id,
         )
         self.kafka.guard(self.fence)
-        self._asked: Counter[TP] = Counter()
+        self._asked: dict[TP, int] = {}
+        self._moves = 0
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -186,13 +202,23 @@ class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
             return {}
         generation = self.app.consumer_generation_id
         return {
-            tp: records for tp, (stamp, records) in fetched.items() if stamp == (generation, self._asked[tp])
+            tp: records
+            for tp, (stamp, records) in fetched.items()
+            if stamp == (generation, self._asked.get(tp, 0))
         }
+
+    def _next_move(self, partitions: Iterable[TP]) -> int:
+        """Return the number of a move, from now on the newest of these partitions.
+
+        Numbers, and no counts: a rebalance cancels moves, and those the thread has not begun it never makes.
+        """
+        self._moves += 1
+        self._asked.update(dict.fromkeys(partitions, self._moves))
+        return self._moves
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Move positions."""
-        self._asked.update(partitions.keys())
-        await super().seek_wait(partitions)
+        await cast(ConsumerThread, self._thread).move(partitions, self._next_move(partitions))
 
     async def _seek(self, partition: TP, offset: int) -> None:
         await self.seek_wait({partition: offset})
@@ -203,8 +229,8 @@ class KafkaConsumer(driver.Consumer):  # type: ignore[misc]
         Faust's driver stays where it is when nothing was committed, which skips what was fetched.
         """
         sources: list[TP] = sorted(self._to_seek())
-        self._asked.update(sources)
-        return await cast(ConsumerThread, self._thread).seek_sources(sources)
+        thread = cast(ConsumerThread, self._thread)
+        return await thread.seek_sources(sources, self._next_move(sources))
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         done = bool(await super()._commit(offsets))
@@ -230,6 +256,12 @@ class Consumer(HardenedConsumer, KafkaConsumer):
         # changelogs of standbys go on while the sources are sought
         waiting = self.assignment() - self._paused_partitions
         return {tp for tp in waiting if tp.topic not in self.app.tables.changelog_topics}
+
+    async def _deliver(self, tp: TP) -> bool:
+        # a fetch from before a rebalance may end during it: agents get nothing until tables are recovered
+        if self.app.rebalancing and tp.topic not in self.app.tables.changelog_topics:
+            return False
+        return await super()._deliver(tp)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what is done before Faust forgets it, then let go."""
