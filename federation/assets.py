@@ -5,7 +5,7 @@ from typing import Protocol
 
 from federation.addresses import Addresses
 from federation.model import Mp4, Picture, Rung
-from media.layout import AssetType
+from media.layout import AssetType, primary
 
 _PICTURE_TYPES = {AssetType.THUMBNAIL, AssetType.POSTER}
 _MEDIA_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
@@ -17,6 +17,7 @@ class StoredOutput(Protocol):
     video_id: str
     type: str
     quality: str
+    container: str
     file_key: str
     bandwidth: int | None
     width: int | None
@@ -61,10 +62,8 @@ def rungs(at: Addresses, assets: Iterable[StoredOutput]) -> list[Rung]:
 
 def hls(at: Addresses, assets: Iterable[StoredOutput]) -> str | None:
     """Return the URL of the master playlist, None without one."""
-    return next(
-        (at.media(asset.video_id, _path(asset)) for asset in assets if asset.type == AssetType.HLS_MASTER),
-        None,
-    )
+    found = primary(assets, AssetType.HLS_MASTER)
+    return None if found is None else at.media(found.video_id, _path(found))
 
 
 def pictures(at: Addresses, assets: Sequence[StoredOutput]) -> list[Picture]:

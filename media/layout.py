@@ -1,11 +1,15 @@
 """Keys and kinds of what a video has in the store (A43, B26, B31, B33, X16).
 
 videos/{id}/source.{ext}
-videos/{id}/hls/master.m3u8
+videos/{id}/hls/master.m3u8        of .ts segments
 videos/{id}/hls/{quality}/playlist.m3u8, segment_00000.ts, ...
+videos/{id}/hls/master-cmaf.m3u8   of byte ranges of the DASH files (fMP4)
+videos/{id}/hls/{quality,audio}/cmaf.m3u8
+videos/{id}/hls/captions/{language}-{ts,cmaf}.m3u8, .vtt
+videos/{id}/hls/storyboard.m3u8
 videos/{id}/dash/manifest.mpd, {quality}.mp4, audio.mp4
 videos/{id}/mp4/{quality}.mp4
-videos/{id}/thumbs/{small,medium,large,poster}.jpg, timeline_00.jpg, ..., preview.gif,
+videos/{id}/thumbs/{small,medium,large,poster}.jpg, timeline_00.jpg, ..., preview.gif, preview.webp,
                    storyboard.jpg, storyboard.vtt
 videos/{id}/captions/{language}.vtt    given by people (Y6)
 federated/{id}/...                 the same, for what was downloaded from another instance (J22)
@@ -13,8 +17,9 @@ uploads/{session}/...              parts of unfinished uploads, where the store 
 """
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 VIDEOS: Final = "videos/"
 FEDERATED: Final = "federated/"
@@ -38,6 +43,35 @@ class AssetType(StrEnum):
     TIMELINE = "TIMELINE"
     PREVIEW = "PREVIEW"
     STORYBOARD = "STORYBOARD"
+    CAPTIONS = "CAPTIONS"
+
+
+class Output(Protocol):
+    """What is recorded of a stored output."""
+
+    @property
+    def type(self) -> str:
+        """An asset type."""
+
+    @property
+    def container(self) -> str | None:
+        """Its file format."""
+
+    @property
+    def height(self) -> int | None:
+        """Lines of the picture."""
+
+
+FIRST_CHOICE: Final = frozenset({"m3u8", "gif", "vtt"})
+"""Containers that a kind with several is known by: every player reads them."""
+
+Found = TypeVar("Found", bound=Output)
+
+
+def primary(assets: Iterable[Found], kind: AssetType) -> Found | None:
+    """Return the output that stands for its kind: the ``.ts`` master, the GIF, the largest mp4."""
+    found = [asset for asset in assets if asset.type == kind]
+    return max(found, key=lambda asset: (asset.container in FIRST_CHOICE, asset.height or 0), default=None)
 
 
 def prefix(video_id: str) -> str:

@@ -25,7 +25,8 @@ class SourceInfo:
     """What a source is.
 
     Sizes are as displayed (upright, square pixels); ``rotation`` is libav's, in degrees; ``fps`` is the
-    constant rate that renditions get; ``duration_seconds`` is the longest stream's, measured by demuxing.
+    constant rate that renditions get; ``duration_seconds`` is the longest stream's, measured by demuxing;
+    ``audio_language`` is a BCP 47 tag, None when the source says none.
     """
 
     container: str
@@ -38,6 +39,7 @@ class SourceInfo:
     video_codec: str
     audio_codec: str | None
     size_bytes: int
+    audio_language: str | None = None
 
 
 async def probe_file(

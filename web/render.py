@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from media.layout import AssetType
+from media.layout import AssetType, primary
 from social.videos.standing import audience_of
 from tables.lifecycle import job_status_004, status_000
 from tables.reducers.engagement import engagement_score
@@ -56,8 +56,7 @@ def playback(video: "Video", services: "Deps") -> Playback:
     audience = audience_of(video)
 
     def url(kind: AssetType) -> str | None:
-        found = next((a for a in video.assets if a.type == kind and not a.key.endswith(".jpg")), None)
-        found = found or video.asset(kind)
+        found = primary(video.assets, kind)
         return services.signer.url(found.key, audience) if found else None
 
     hls = url(AssetType.HLS_MASTER)

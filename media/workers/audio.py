@@ -1,4 +1,5 @@
-"""Sound: whatever the source has becomes one AAC track, stereo, 48 kHz, 96 kbit/s, as long as the picture.
+"""Sound: whatever the source has becomes one AAC track, stereo, 48 kHz, 96 kbit/s, as long as the picture,
+and as loud as asked.
 
 It is encoded once into a file beside the job and read again by every output: sources whose sound lies far
 from its picture in the file would otherwise have to be buffered whole.
@@ -6,6 +7,7 @@ from its picture in the file would otherwise have to be buffered whole.
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,24 +25,41 @@ from av.stream import Stream
 from media.ladder import AUDIO_BITRATE, AUDIO_RATE
 from media.limits import SourceLimits
 from media.sniff import Container
+from media.workers import loudness
 from media.workers import source as src
 
 FRAME_SAMPLES = 1024
 CODECS = "mp4a.40.2"
 
 
-def encode(
-    path: Path, container: Container, limits: SourceLimits, index: int, target: Path, clock: "Clock"
-) -> None:
-    """Decode stream ``index`` and write the AAC track to ``target``, in NUT, which keeps timestamps."""
-    total = math.ceil(clock.seconds * AUDIO_RATE)
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Which stream of which file is the sound, and on what clock.
+
+    ``start`` is where the presentation starts on the source's clock, ``seconds`` how long it is.
+    """
+
+    path: Path
+    container: Container
+    limits: SourceLimits
+    index: int
+    start: float
+    seconds: float
+
+
+def encode(sound: Sound, target: Path, loudness_lufs: float | None) -> None:
+    """Decode the stream and write the AAC track to ``target``, in NUT, which keeps timestamps."""
+    louder = []
+    if loudness_lufs is not None:
+        louder = loudness.filters(loudness.measure(_cut(_decoded(sound), sound.seconds)), loudness_lufs)
+    total = math.ceil(sound.seconds * AUDIO_RATE)
     with av.open(str(target), "w", format="nut") as output:
         stream = output.add_stream("aac", rate=AUDIO_RATE, options={"b": str(AUDIO_BITRATE)})
         assert isinstance(stream.codec_context, AudioCodecContext)
         stream.codec_context.layout = "stereo"
         stream.codec_context.bit_rate = AUDIO_BITRATE
         written = 0
-        for frame in _steady(_decoded(path, container, limits, index, clock)):
+        for frame in _steady(_decoded(sound), louder):
             if written >= total:
                 break
             frame.pts, frame.time_base = written, Fraction(1, AUDIO_RATE)
@@ -49,31 +68,31 @@ def encode(
         output.mux(stream.encode(None))
 
 
-class Clock:
-    """The presentation: where it starts on the source's clock and how long it is, in seconds."""
+def _cut(frames: Iterator[AudioFrame], seconds: float) -> Iterator[AudioFrame]:
+    """Yield what is within the presentation, on a clock without gaps: only the samples count."""
+    written = 0
+    for frame in frames:
+        if (frame.time or 0.0) >= seconds:
+            return
+        frame.pts, frame.time_base = written, Fraction(1, AUDIO_RATE)
+        written += frame.samples
+        yield frame
 
-    def __init__(self, start: float, seconds: float) -> None:
-        """Take start and length."""
-        self.start = start
-        self.seconds = seconds
 
-
-def _decoded(
-    path: Path, container: Container, limits: SourceLimits, index: int, clock: Clock
-) -> Iterator[AudioFrame]:
+def _decoded(sound: Sound) -> Iterator[AudioFrame]:
     """Yield stereo 48 kHz float frames on the presentation's clock, skipping what does not decode."""
     resampler, shape = _resampler(), None
-    with src.open_source(path, container, limits) as opened:
-        stream = opened.streams[index]
+    with src.open_source(sound.path, sound.container, sound.limits) as opened:
+        stream = opened.streams[sound.index]
         assert isinstance(stream, AudioStream)
-        for frame in src.frames(opened, stream, limits):
+        for frame in src.frames(opened, stream, sound.limits):
             if not isinstance(frame, AudioFrame) or not frame.samples or not frame.sample_rate:
                 continue
             if shape not in (None, (frame.format.name, frame.layout.name, frame.sample_rate)):
                 resampler = _resampler()
             shape = (frame.format.name, frame.layout.name, frame.sample_rate)
             if frame.pts is not None and frame.time_base:
-                frame.pts -= round(clock.start / frame.time_base)
+                frame.pts -= round(sound.start / frame.time_base)
             try:
                 yield from resampler.resample(frame)
             except src.BROKEN:
@@ -85,15 +104,14 @@ def _resampler() -> AudioResampler:
     return AudioResampler(format="fltp", layout="stereo", rate=AUDIO_RATE)
 
 
-def _steady(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+def _steady(frames: Iterator[AudioFrame], louder: list[tuple[str, str]]) -> Iterator[AudioFrame]:
     """Fill gaps with silence, cut overlaps, and go on with silence for ever after the end."""
     graph = av.filter.Graph()
-    source = graph.add(
-        "abuffer", f"time_base=1/{AUDIO_RATE}:sample_rate={AUDIO_RATE}:sample_fmt=fltp:channel_layout=stereo"
-    )
+    source = graph.add("abuffer", loudness.LAYOUT)
     last = source
     for name, arguments in (
         ("aresample", "async=1000:first_pts=0:min_hard_comp=0.05"),
+        *louder,
         ("apad", None),
         ("asetnsamples", str(FRAME_SAMPLES)),
         ("abuffersink", None),

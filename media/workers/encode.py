@@ -1,86 +1,79 @@
-"""Child: one stored source becomes renditions, playlists, pictures (B3, B19-B31, B50).
+"""Child: one stored source becomes renditions, playlists, pictures (B3, B19-B31, B50, Y5-Y7).
 
-Request: ``path``, ``out`` (an empty folder), ``ladder``, ``preset``, ``upscale``, ``exact_bitrate``,
-``dash``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages: ``progress`` with percent
-and stage, ``early`` with paths of pictures that are ready. Result: length, size, and assets with keys
-relative to the video.
+Request: ``path``, ``out`` (an empty folder), ``first`` (another, or null), ``captions`` (a folder of WebVTT
+files), ``first_rung_seconds``, ``ladder``, ``preset``, ``upscale``, ``exact_bitrate``, ``dash``,
+``loudness_lufs``, ``per_title``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages:
+``progress`` with percent and stage; ``early`` with folder and paths of pictures that are ready; ``rung``,
+when the set of the lowest rung is whole in ``first``, which is the parent's from then on. Result, and
+``rung``: length, size, and assets with keys relative to the video.
 """
 
-import math
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
-
 from media import ladder
-from media.layout import THUMBNAILS, AssetType
 from media.limits import SourceLimits
-from media.playlists import Segment, Track, Variant, manifest, master_playlist, media_playlist
-from media.sniff import Container
-from media.workers import audio, colour, pictures, verify
-from media.workers import source as src
-from media.workers.graph import CUBE, LadderGraph, Shape
-from media.workers.outputs import DASH_OFFSET_FRAMES, Plan, RungEncoder, write_dash_audio
+from media.workers import audio, frames, pictures, subtitles, titles
+from media.workers.frames import Source
+from media.workers.graph import CUBE
+from media.workers.outputs import Plan, RungEncoder
+from media.workers.packaging import Assets, Package
 from media.workers.probe import inspect
 from media.workers.protocol import Refused, Request, emit, serve
 
-AUDIO_AT, VIDEO_AT, PACKAGE_AT, PICTURES_AT, VERIFY_AT = 1.0, 3.0, 88.0, 89.0, 94.0
+AUDIO_AT, VIDEO_AT, PACKAGE_AT, PICTURES_AT = 1.0, 3.0, 88.0, 89.0
 COPIES = 2.5
-Assets = list[dict[str, Any]]
+DECODE_WEIGHT = 0.25
+"""Decoding a picture costs as much as encoding a quarter of its pixels (at preset veryfast)."""
+UNIT_WORK = 30 * (DECODE_WEIGHT * 1920 * 1080 + 640 * 360 + 854 * 480 + 1280 * 720 + 1920 * 1080)
+"""The work of one second of 1080p30 on the core ladder, in pixels encoded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The opened job: where the file is, what probing found, what to make of it."""
+class Span:
+    """Part of the progress, in percent."""
 
-    path: Path
-    limits: SourceLimits
-    info: dict[str, Any]
-    renditions: tuple[ladder.Rendition, ...]
+    start: float
+    end: float
 
-    @property
-    def container(self) -> Container:
-        """The container to force on libav."""
-        return Container(self.info["container"])
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames per second of every rendition."""
-        return Fraction(*self.info["rate"])
-
-    @property
-    def frames(self) -> int:
-        """Pictures of every rendition: the length of the longest stream, in frames."""
-        seconds = Fraction(self.info["duration_seconds"])
-        return max(1, math.ceil(seconds * self.rate - Fraction(1, 100)))
+    def at(self, share: float) -> float:
+        """Return the percent when a share of this part is done."""
+        return self.start + (self.end - self.start) * share
 
 
 def handle(request: Request) -> dict[str, Any]:
     """Do one job. The working folder is the output folder, so that no path needs escaping for libav."""
     os.chdir(request["out"])
     source = _open(request)
-    track = _sound(source)
-    plan = Plan(source.rate, request["preset"], request["exact_bitrate"], track, request["dash"])
-    encoders = _encode(source, plan)
-    emit("progress", percent=PACKAGE_AT, stage="packaging")
-    seconds = float(source.frames / source.rate)
-    assets = _package(encoders, plan)
+    sound = _sound(source, request["loudness_lufs"])
+    plan = Plan(source.rate, request["preset"], request["exact_bitrate"], sound, request["dash"])
+    texts = subtitles.collect(source, Path(request["captions"]))
+    package = Package(plan, source.seconds, texts.cues)
+    assets = texts.write()
+    span, rest = Span(VIDEO_AT, PACKAGE_AT), source.renditions
+    if _in_two_steps(request, source):
+        lowest, rest = rest[:1], rest[1:]
+        share = _work(source, lowest) / (_work(source, lowest) + _work(source, rest))
+        os.chdir(request["first"])
+        span, following = Span(VIDEO_AT, span.at(share)), Span(span.at(share), PACKAGE_AT)
+        made, board = _encode(source, package, lowest, span)
+        # Pictures, masters and manifest come again under the same keys, larger and with all rungs.
+        emit("rung", **_described(source, [*package.finish(), *texts.write(), *made, *board.stills()]))
+        assets += made
+        os.chdir(request["out"])
+        span = following
+    made, board = _encode(source, package, rest, span)
     emit("progress", percent=PICTURES_AT, stage="pictures")
-    best = ladder.poster_rung(source.renditions)
-    assets += _pictures(best, seconds)
-    emit("progress", percent=VERIFY_AT, stage="packaging")
-    verify.check_mp4(Path(f"mp4/{best.rung.name}.mp4"), seconds, plan.segment_seconds)
-    Path(CUBE).unlink(missing_ok=True)
-    info = source.info
-    for asset in assets:
-        asset["size_bytes"] = Path(asset["key"]).stat().st_size
-    return {name: info[name] for name in ("duration_seconds", "width", "height")} | {"assets": assets}
+    assets += [*made, *board.write()]
+    emit("progress", percent=PICTURES_AT, stage="packaging")
+    return _described(source, [*package.finish(board.tiles), *assets])
+
+
+def _described(source: Source, assets: Assets) -> dict[str, Any]:
+    return {name: source.info[name] for name in ("duration_seconds", "width", "height")} | {"assets": assets}
 
 
 def _open(request: Request) -> Source:
@@ -89,6 +82,8 @@ def _open(request: Request) -> Source:
     info = inspect(path, limits, None)
     size = info["width"], info["height"]
     renditions = ladder.renditions(request["ladder"], *size, upscale=request["upscale"])
+    if request["per_title"]:
+        renditions = titles.worth_it(Source(path, limits, info, renditions))
     _check_space(renditions, info["duration_seconds"], request["min_free_bytes"])
     return Source(path, limits, info, renditions)
 
@@ -102,189 +97,58 @@ def _check_space(renditions: tuple[ladder.Rendition, ...], seconds: float, min_f
         raise Refused("STORAGE_ERROR", reason, {"needed_bytes": round(needed)}, retryable=True)
 
 
-def _sound(source: Source) -> Path | None:
+def _sound(source: Source, loudness_lufs: float | None) -> Path | None:
     """Encode the sound beside the output folder; None for a silent video."""
     index = source.info["audio_index"]
     if index is None:
         return None
     emit("progress", percent=AUDIO_AT, stage="transcoding")
     target = Path.cwd().parent / "audio.nut"
-    clock = audio.Clock(source.info["start"], float(source.frames / source.rate))
-    audio.encode(source.path, source.container, source.limits, index, target, clock)
+    sound = audio.Sound(
+        source.path, source.container, source.limits, index, source.info["start"], source.seconds
+    )
+    audio.encode(sound, target, loudness_lufs)
     return target
 
 
-def _encode(source: Source, plan: Plan) -> list[RungEncoder]:
-    """Decode once and feed every rung; reports the share of the pictures that are through (B49)."""
-    best = ladder.poster_rung(source.renditions)
-    encoders = [RungEncoder(r, plan, progressive=r is best) for r in source.renditions]
-    poster = encoders[source.renditions.index(best)]
-    picker = pictures.PosterPicker(source.rate, source.frames)
-    for encoder, frame in _ladder_frames(source, encoders):
-        if encoder is poster and (chosen := picker.offer(encoder.frames, frame)) is not None:
-            emit("early", folder=Path.cwd().name, paths=pictures.write_poster(chosen))
+def _in_two_steps(request: Request, source: Source) -> bool:
+    """Say whether the lowest rung comes first: it is asked for, and the wait for all would be long (Y5)."""
+    enough: float | None = request["first_rung_seconds"]
+    if request["first"] is None or enough is None or len(source.renditions) < 2:
+        return False
+    return _work(source, source.renditions) >= enough * UNIT_WORK
+
+
+def _work(source: Source, renditions: tuple[ladder.Rendition, ...]) -> float:
+    """Estimate one pass: pictures times pixels decoded and encoded."""
+    decoded: float = DECODE_WEIGHT * source.info["width"] * source.info["height"]
+    return float(source.frames * (decoded + sum(r.width * r.height for r in renditions)))
+
+
+def _encode(
+    source: Source, package: Package, renditions: tuple[ladder.Rendition, ...], span: Span
+) -> tuple[Assets, pictures.Board]:
+    """Decode once and feed these rungs; reports the share of the pictures that are through (B49).
+
+    Returns the assets of the rungs, and the pictures that were seen on the way, to be written.
+    """
+    best = ladder.poster_rung(renditions)
+    encoders = [RungEncoder(r, package.plan, progressive=r is best) for r in renditions]
+    seen_by = encoders[renditions.index(best)]
+    early = renditions[-1] is not source.renditions[-1]
+    board = pictures.Board(best, source.rate, source.frames, stills_only=early)
+    for encoder, frame in frames.for_rungs(source, encoders):
+        if encoder is seen_by:
+            if paths := board.offer(encoder.frames, frame):
+                emit("early", folder=Path.cwd().name, paths=paths)
+            if encoder.frames % 8 == 0:
+                emit("progress", percent=span.at(encoder.frames / source.frames), stage="transcoding")
         encoder.encode(frame)
-        if encoder is poster and encoder.frames % 8 == 0:
-            done = encoder.frames / source.frames
-            emit("progress", percent=VIDEO_AT + (PACKAGE_AT - VIDEO_AT) * done, stage="transcoding")
     for encoder in encoders:
         encoder.close()
-    return encoders
-
-
-def _ladder_frames(source: Source, encoders: list[RungEncoder]) -> Iterator[tuple[RungEncoder, VideoFrame]]:
-    """Yield each rung's pictures as they come out of the graph, exactly as many as the video has."""
-    graph: LadderGraph | None = None
-    for frame in _decoded(source):
-        if graph is None:
-            graph = _graph(source, frame)
-        graph.push(frame)
-        yield from _ready(graph, source, encoders)
-        if all(encoder.frames >= source.frames for encoder in encoders):
-            return
-    if graph is None:
-        raise Refused("CORRUPTED_FILE", "No frame of the video can be decoded.")
-    graph.push(None)
-    yield from _ready(graph, source, encoders)
-
-
-def _ready(
-    graph: LadderGraph, source: Source, encoders: list[RungEncoder]
-) -> Iterator[tuple[RungEncoder, VideoFrame]]:
-    for index, encoder in enumerate(encoders):
-        if encoder.frames >= source.frames:
-            continue
-        for frame in graph.pull(index):
-            yield encoder, frame
-            if encoder.frames >= source.frames:
-                break
-
-
-def _decoded(source: Source) -> Iterator[VideoFrame]:
-    """Yield decoded pictures on the presentation's clock; stamps never go back or jump too far."""
-    last = -math.inf
-    end = source.info["duration_seconds"] + source.limits.max_gap_seconds
-    with src.open_source(source.path, source.container, source.limits) as opened:
-        stream = opened.streams[source.info["video_index"]]
-        assert isinstance(stream, VideoStream)
-        stream.codec_context.options = {"max_pixels": str(source.limits.max_pixels)}
-        for frame in src.frames(opened, stream, source.limits):
-            if not isinstance(frame, VideoFrame):
-                continue
-            base = frame.time_base or stream.time_base or Fraction(1, 1000)
-            stamp = _stamp(frame, base, last, source)
-            seconds = float(stamp * base)
-            if seconds <= last or seconds > end:
-                continue
-            last, frame.pts, frame.time_base = seconds, stamp, base
-            yield frame
-
-
-def _stamp(frame: VideoFrame, base: Fraction, last: float, source: Source) -> int:
-    """Return a frame's time in units of ``base``; one without a stamp follows the last by one step."""
-    known = frame.pts if frame.pts is not None else frame.dts
-    if known is None:
-        return round((max(last, 0.0) + float(1 / source.rate)) / float(base))
-    start: float = source.info["start"]
-    return known - round(start / float(base))
-
-
-def _graph(source: Source, frame: VideoFrame) -> LadderGraph:
-    shape = Shape.of(frame)
-    if shape.transfer in colour.HDR_TRANSFERS:
-        colour.write_cube(Path(CUBE), shape.transfer)
-    assert frame.time_base is not None
-    return LadderGraph(shape, frame.time_base, source.rate, source.renditions)
-
-
-def _package(encoders: list[RungEncoder], plan: Plan) -> Assets:
-    """Write the playlists over libav's own, the master, the DASH manifest; describe the assets."""
-    codecs = f",{audio.CODECS}" if plan.audio else ""
-    variants, assets = [], Assets()
-    for encoder in encoders:
-        rendition, quality = encoder.rendition, encoder.rendition.rung.name
-        playlist = Path(f"hls/{quality}/playlist.m3u8")
-        seconds = float(encoder.frames / plan.rate)
-        segments = verify.check_rendition(playlist, seconds, plan.segment_seconds)
-        playlist.write_text(media_playlist(segments))
-        variants.append(_variant(encoder, plan.rate, segments, encoder.codecs + codecs))
-        shape = {"width": rendition.width, "height": rendition.height, "quality": quality}
-        shape |= {"bandwidth": rendition.rung.bitrate, "codec": encoder.codecs + codecs}
-        assets.append(_asset(AssetType.HLS_RENDITION, str(playlist), "ts", **shape))
-        mp4 = f"mp4/{quality}.mp4"
-        if Path(mp4).exists():
-            assets.append(_asset(AssetType.MP4, mp4, "mp4", **shape))
-    Path("hls/master.m3u8").write_text(master_playlist(variants))
-    assets.insert(0, _asset(AssetType.HLS_MASTER, "hls/master.m3u8", "m3u8"))
-    return assets + (_dash(encoders, plan) if plan.dash else [])
-
-
-def _variant(encoder: RungEncoder, rate: Fraction, segments: list[Segment], codecs: str) -> Variant:
-    """Describe a rung: the declared bandwidth is the ladder's (B25), the average is measured."""
-    rendition, folder = encoder.rendition, Path(f"hls/{encoder.rendition.rung.name}")
-    size = sum((folder / segment.name).stat().st_size for segment in segments)
-    average = round(size * 8 / sum(segment.seconds for segment in segments))
-    return Variant(
-        uri=f"{rendition.rung.name}/playlist.m3u8",
-        bandwidth=rendition.rung.bitrate,
-        # A short clip may use its second of buffer on top; the average is never above the peak.
-        average_bandwidth=min(average, rendition.rung.bitrate),
-        width=rendition.width,
-        height=rendition.height,
-        codecs=codecs,
-        frame_rate=rate,
-        upscaled=rendition.upscaled,
-    )
-
-
-def _dash(encoders: list[RungEncoder], plan: Plan) -> Assets:
-    """Write the manifest over the indexed files; one audio file serves all rungs (B24)."""
-    offset = float(DASH_OFFSET_FRAMES / plan.rate)
-    sound = None
-    if plan.audio is not None:
-        write_dash_audio(plan.audio, offset)
-        sound = _track("audio.mp4", ladder.AUDIO_BITRATE, audio.CODECS)
-    tracks = []
-    for encoder in encoders:
-        rendition = encoder.rendition
-        name, bitrate = f"{rendition.rung.name}.mp4", rendition.rung.bitrate
-        tracks.append(_track(name, bitrate, encoder.codecs, rendition.width, rendition.height))
-    seconds = float(encoders[0].frames / plan.rate)
-    text = manifest(tracks, sound, seconds=seconds, rate=plan.rate, offset=offset)
-    Path("dash/manifest.mpd").write_text(text)
-    return [_asset(AssetType.DASH_MANIFEST, "dash/manifest.mpd", "mpd")]
-
-
-def _track(name: str, bandwidth: int, codecs: str, width: int = 0, height: int = 0) -> Track:
-    """Find header and index of a fragmented file: ``sidx`` follows ``moov``."""
-    boxes = {box: (at, at + size - 1) for box, at, size in verify.top_boxes(Path("dash") / name)}
-    if b"sidx" not in boxes or b"moov" not in boxes:
-        raise Refused("TRANSCODE_ERROR", f"dash/{name} has no index.", retryable=True)
-    return Track(name, bandwidth, codecs, (0, boxes[b"moov"][1]), boxes[b"sidx"], width, height)
-
-
-def _pictures(best: ladder.Rendition, seconds: float) -> Assets:
-    """Make what needs the finished video; poster and thumbnails exist already."""
-    video = Path(f"mp4/{best.rung.name}.mp4")
-    short = min(pictures.POSTER_SHORT_SIDE, best.width, best.height)
-    sizes = {"poster": ladder.fit(short, best.width, best.height), **THUMBNAILS}
-    assets = []
-    for name, (width, height) in sizes.items():
-        kind = AssetType.POSTER if name == "poster" else AssetType.THUMBNAIL
-        quality = None if name == "poster" else name
-        assets.append(_asset(kind, f"thumbs/{name}.jpg", "jpg", quality=quality, width=width, height=height))
-    for number, path in enumerate(pictures.write_timeline(video)):
-        assets.append(_asset(AssetType.TIMELINE, path, "jpg", quality=f"{number:02d}"))
-    width, height = pictures.write_preview(video, best.width, best.height)
-    assets.append(_asset(AssetType.PREVIEW, "thumbs/preview.gif", "gif", width=width, height=height))
-    width, height = pictures.write_storyboard(video, seconds)
-    assets.append(_asset(AssetType.STORYBOARD, "thumbs/storyboard.vtt", "vtt"))
-    assets.append(_asset(AssetType.STORYBOARD, "thumbs/storyboard.jpg", "jpg", width=width, height=height))
-    return assets
-
-
-def _asset(kind: AssetType, key: str, container: str, **shape: Any) -> dict[str, Any]:
-    return {"type": kind.value, "key": key, "container": container, **shape}
+    Path(CUBE).unlink(missing_ok=True)
+    emit("progress", percent=span.end, stage="packaging")
+    return package.add(encoders), board
 
 
 if __name__ == "__main__":

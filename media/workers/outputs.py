@@ -39,10 +39,14 @@ class Plan:
         return max(1, round(GOP_SECONDS * self.rate))
 
     @property
+    def gops_per_segment(self) -> int:
+        """GOPs in a segment: as many whole ones as make six seconds (B23)."""
+        return max(1, round(SEGMENT_SECONDS * self.rate / self.gop))
+
+    @property
     def segment_seconds(self) -> float:
-        """Length of a segment: as many whole GOPs as make six seconds (B23)."""
-        gop_seconds = self.gop / self.rate
-        return float(gop_seconds * max(1, round(SEGMENT_SECONDS / gop_seconds)))
+        """Length of a segment."""
+        return float(self.gops_per_segment * self.gop / self.rate)
 
 
 def x264_options(rendition: Rendition, plan: Plan) -> dict[str, str]:
@@ -95,6 +99,7 @@ class RungEncoder:
     def __init__(self, rendition: Rendition, plan: Plan, *, progressive: bool) -> None:
         """Open the containers below the working folder (``hls/``, ``mp4/``, ``dash/``)."""
         self.rendition = rendition
+        self.progressive = progressive
         self.frames = 0
         self._plan = plan
         quality = rendition.rung.name

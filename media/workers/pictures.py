@@ -1,5 +1,6 @@
 """Still and moving pictures of a video: poster, thumbnails, timeline, preview, storyboard (B27-B31)."""
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -8,11 +9,16 @@ import av
 import av.filter
 import numpy as np
 from av.codec import CodecContext
+from av.filter.context import FilterContext
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from media import layout
-from media.ladder import fit
+from media.ladder import Rendition, fit
+from media.layout import AssetType
+from media.playlists import Tiles
+from media.workers.packaging import Assets, asset
 
 POSTER_SHORT_SIDE = 720
 POSTER_AT_SECONDS = 1.0
@@ -25,11 +31,16 @@ JFIF = "out_color_matrix=bt601:out_range=pc"
 """Whatever a JPEG was made from, JFIF readers take BT.601, full range."""
 TIMELINE_STEP_SECONDS = 10.0
 TIMELINE_MAX = 10
+TIMELINE_SHORT_SIDE = 360
 PREVIEW_SECONDS = 3
 PREVIEW_RATE = 10
 PREVIEW_SHORT_SIDE = 180
 TILES = 5
 TILE = (160, 90)
+TILE_SECONDS = 2.0
+TILE_AT = 0.5
+"""Each picture of a storyboard is from the middle of what it stands for."""
+WEBP_QUALITY = "60"
 
 
 class PosterPicker:
@@ -98,24 +109,94 @@ def write_jpeg(path: Path, frame: VideoFrame, filters: list[str]) -> None:
     path.write_bytes(b"".join(bytes(packet) for packet in [*codec.encode(picture), *codec.encode(None)]))
 
 
-def write_timeline(video: Path) -> list[str]:
-    """Write one keyframe every ten seconds, at most ten; returns their paths (B28)."""
-    paths: list[str] = []
-    for frame in _keyframes(video):
-        at = (frame.time or 0.0) + 0.1
-        if len(paths) < TIMELINE_MAX and at >= len(paths) * TIMELINE_STEP_SECONDS:
-            paths.append(f"thumbs/timeline_{len(paths):02d}.jpg")
-            short = min(360, frame.width, frame.height)
-            write_jpeg(Path(paths[-1]), frame, _padded(*fit(short, frame.width, frame.height)))
-    return paths
+class Board:
+    """Sees the pictures of one rung on their way to its encoder, and makes of them all that B27-B31 asks.
+
+    Nothing is decoded again: what is small is kept, what is not is written at once.
+    """
+
+    def __init__(
+        self, rendition: Rendition, rate: Fraction, total_frames: int, *, stills_only: bool = False
+    ) -> None:
+        """Take the rung, its rate, and the number of frames that will come."""
+        self._rendition = rendition
+        self._stills_only = stills_only
+        self._rate = rate
+        self._total = total_frames
+        self._picker = PosterPicker(rate, total_frames)
+        self._timeline: list[str] = []
+        self._moving: list[VideoFrame] = []
+        self._tiles: list[VideoFrame] = []
+        seconds = float(total_frames / rate)
+        self._tile_step = seconds / min(TILES * TILES, max(1, math.ceil(seconds / TILE_SECONDS)))
+        self.tiles: Tiles | None = None
+
+    def offer(self, number: int, frame: VideoFrame) -> list[str]:
+        """Look at picture ``number``; returns the paths of poster and thumbnails once they are written."""
+        if not self._stills_only:
+            self._keep(number, frame)
+        chosen = self._picker.offer(number, frame)
+        return [] if chosen is None else write_poster(chosen)
+
+    def _keep(self, number: int, frame: VideoFrame) -> None:
+        """Keep or write what timeline, previews and storyboard want of a picture."""
+        at = float(number / self._rate)
+        width, height = self._rendition.width, self._rendition.height
+        if len(self._timeline) < TIMELINE_MAX and at >= len(self._timeline) * TIMELINE_STEP_SECONDS:
+            self._timeline.append(f"thumbs/timeline_{len(self._timeline):02d}.jpg")
+            short = min(TIMELINE_SHORT_SIDE, width, height)
+            write_jpeg(Path(self._timeline[-1]), frame, _padded(*fit(short, width, height)))
+        if at < PREVIEW_SECONDS and at * PREVIEW_RATE >= len(self._moving):
+            self._moving.append(_small(frame, PREVIEW_SHORT_SIDE))
+        last = number + 1 == self._total and not self._tiles
+        if last or at >= (len(self._tiles) + TILE_AT) * self._tile_step:
+            self._tiles.append(_small(frame, TILE[1]))
+
+    def stills(self) -> Assets:
+        """Describe poster and thumbnails, which exist already."""
+        width, height = self._rendition.width, self._rendition.height
+        sizes = {"poster": fit(min(POSTER_SHORT_SIDE, width, height), width, height), **layout.THUMBNAILS}
+        return [
+            asset(
+                AssetType.POSTER if name == "poster" else AssetType.THUMBNAIL,
+                f"thumbs/{name}.jpg",
+                "jpg",
+                quality=None if name == "poster" else name,
+                width=size[0],
+                height=size[1],
+            )
+            for name, size in sizes.items()
+        ]
+
+    def write(self) -> Assets:
+        """Write what needs all pictures, and describe everything."""
+        made = self.stills()
+        made += [
+            asset(AssetType.TIMELINE, path, "jpg", quality=f"{number:02d}")
+            for number, path in enumerate(self._timeline)
+        ]
+        width, height = write_previews(self._moving)
+        shape = {"width": width, "height": height}
+        made.append(asset(AssetType.PREVIEW, "thumbs/preview.gif", "gif", **shape))
+        made.append(asset(AssetType.PREVIEW, "thumbs/preview.webp", "webp", **shape))
+        self.tiles = write_storyboard(self._tiles, self._tile_step)
+        shape = {"width": self.tiles.columns * TILE[0], "height": self.tiles.rows * TILE[1]}
+        made.append(asset(AssetType.STORYBOARD, "thumbs/storyboard.vtt", "vtt"))
+        made.append(asset(AssetType.STORYBOARD, "thumbs/storyboard.jpg", "jpg", **shape))
+        return made
 
 
-def write_storyboard(video: Path, seconds: float) -> tuple[int, int]:
-    """Write a sheet of up to 25 pictures and the WebVTT that says when each shows; returns its size.
+def _small(frame: VideoFrame, short_side: int) -> VideoFrame:
+    """Return a small copy, which is cheap to keep."""
+    size = fit(min(short_side, frame.width, frame.height), frame.width, frame.height)
+    return frame.reformat(*size, format="yuv420p", interpolation="AREA")
+
+
+def write_storyboard(frames: list[VideoFrame], step_seconds: float) -> Tiles:
+    """Write a sheet of up to 25 pictures and the WebVTT that says when each shows (Y7).
 
     Players of the web read such a sheet as ``storyboard.jpg#xywh=x,y,w,h`` (Media Fragments 1.0).
     """
-    frames = _spread([frame.reformat(format="yuv420p") for frame in _keyframes(video, small=True)])
     columns = min(TILES, len(frames))
     rows = -(-len(frames) // columns)
     for number, frame in enumerate(frames):
@@ -133,23 +214,15 @@ def write_storyboard(video: Path, seconds: float) -> tuple[int, int]:
             ],
         )
     )
-    write_jpeg(Path("thumbs/storyboard.jpg"), sheet, ["format=yuvj420p"])
-    step = seconds / len(frames)
+    path = Path("thumbs/storyboard.jpg")
+    write_jpeg(path, sheet, ["format=yuvj420p"])
     cues = ["WEBVTT", ""]
     for number in range(len(frames)):
         x, y = number % columns * width, number // columns * height
-        cues.append(f"{_stamp(number * step)} --> {_stamp((number + 1) * step)}")
+        cues.append(f"{_stamp(number * step_seconds)} --> {_stamp((number + 1) * step_seconds)}")
         cues += [f"storyboard.jpg#xywh={x},{y},{width},{height}", ""]
     Path("thumbs/storyboard.vtt").write_text("\n".join(cues))
-    return columns * width, rows * height
-
-
-def _spread(frames: list[VideoFrame]) -> list[VideoFrame]:
-    """Return at most 25 frames, evenly apart."""
-    most = TILES * TILES
-    if len(frames) <= most:
-        return frames
-    return [frames[number * len(frames) // most] for number in range(most)]
+    return Tiles("storyboard.m3u8", width, height, columns, rows, step_seconds, path.stat().st_size)
 
 
 def _stamp(seconds: float) -> str:
@@ -158,58 +231,57 @@ def _stamp(seconds: float) -> str:
     return f"{hours:02d}:{minutes:02d}:{rest:06.3f}"
 
 
-def write_preview(video: Path, width: int, height: int) -> tuple[int, int]:
-    """Write the first three seconds as an endless GIF with a palette of its own; returns its size (B29)."""
-    size = fit(min(PREVIEW_SHORT_SIDE, width, height), width, height)
-    graph = av.filter.Graph()
-    with av.open(str(video)) as opened, av.open("thumbs/preview.gif", "w") as output:
-        stream = opened.streams.video[0]
-        stream.thread_type = "AUTO"
-        stream_out = output.add_stream("gif", rate=PREVIEW_RATE)
-        stream_out.width, stream_out.height, stream_out.pix_fmt = *size, "pal8"
-        source = graph.add_buffer(template=stream)
-        rate = graph.add("fps", str(PREVIEW_RATE))
-        scale = graph.add("scale", f"{size[0]}:{size[1]}:flags=bicubic")
-        split, make = graph.add("split"), graph.add("palettegen", "stats_mode=diff")
-        use, sink = graph.add("paletteuse", "dither=bayer:bayer_scale=4"), graph.add("buffersink")
-        source.link_to(rate)
-        rate.link_to(scale)
-        scale.link_to(split)
-        split.link_to(use, 0, 0)
-        split.link_to(make, 1, 0)
-        make.link_to(use, 0, 1)
-        use.link_to(sink)
-        graph.configure()
-        for frame in opened.decode(stream):
-            if (frame.time or 0.0) >= PREVIEW_SECONDS:
-                break
-            source.push(frame)
-        source.push(None)
-        for frame in _pulled(sink):
-            output.mux(stream_out.encode(frame))
-        output.mux(stream_out.encode(None))
+def write_previews(frames: list[VideoFrame]) -> tuple[int, int]:
+    """Write the first three seconds as an endless GIF and as a smaller WebP; returns their size (B29)."""
+    for number, frame in enumerate(frames):
+        frame.pts, frame.time_base = number, Fraction(1, PREVIEW_RATE)
+    size = frames[0].width, frames[0].height
+    for name, codec, pixels, options in (
+        ("gif", "gif", "pal8", {}),
+        ("webp", "libwebp_anim", "yuv420p", {"quality": WEBP_QUALITY, "compression_level": "4", "loop": "0"}),
+    ):
+        with av.open(f"thumbs/preview.{name}", "w", format=name, options={"loop": "0"}) as output:
+            stream = output.add_stream(codec, rate=PREVIEW_RATE, options=options)
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height, stream.pix_fmt = *size, pixels
+            for frame in _paletted(frames) if pixels == "pal8" else frames:
+                frame.pict_type = 0
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
     return size
 
 
-def _keyframes(video: Path, *, small: bool = False) -> Iterator[VideoFrame]:
-    """Yield the keyframes of an encode of ours; ``small`` ones are cheap to keep."""
-    with av.open(str(video)) as opened:
-        stream = opened.streams.video[0]
-        stream.codec_context.skip_frame = "NONKEY"
-        for frame in opened.decode(stream):
-            yield frame.reformat(*fit(TILE[1] * 2, frame.width, frame.height)) if small else frame
+def _paletted(frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+    """Yield pictures in the 256 colours that suit all of them best."""
+    graph = av.filter.Graph()
+    source = _buffer(graph, frames[0], Fraction(1, PREVIEW_RATE))
+    split, make = graph.add("split"), graph.add("palettegen", "stats_mode=diff")
+    use, sink = graph.add("paletteuse", "dither=bayer:bayer_scale=4"), graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(use, 0, 0)
+    split.link_to(make, 1, 0)
+    make.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+    for frame in frames:
+        source.push(frame)
+    source.push(None)
+    yield from _pulled(sink)
+
+
+def _buffer(graph: av.filter.Graph, first: VideoFrame, base: Fraction) -> FilterContext:
+    return graph.add(
+        "buffer",
+        f"video_size={first.width}x{first.height}:pix_fmt={first.format.name}"
+        f":time_base={base.numerator}/{base.denominator}"
+        f":colorspace={int(first.colorspace)}:range={int(first.color_range)}",
+    )
 
 
 def _filtered(frames: list[VideoFrame], filters: list[str]) -> Iterator[VideoFrame]:
     """Run pictures of one shape through a chain of filters."""
-    first = frames[0]
     graph = av.filter.Graph()
-    last = graph.add(
-        "buffer",
-        f"video_size={first.width}x{first.height}:pix_fmt={first.format.name}:time_base=1/25"
-        f":colorspace={int(first.colorspace)}:range={int(first.color_range)}",
-    )
-    source = last
+    source = last = _buffer(graph, frames[0], Fraction(1, 25))
     for text in [*filters, "buffersink"]:
         name, _, arguments = text.partition("=")
         step = graph.add(name, arguments or None)
@@ -223,7 +295,7 @@ def _filtered(frames: list[VideoFrame], filters: list[str]) -> Iterator[VideoFra
     yield from _pulled(last)
 
 
-def _pulled(sink: av.filter.context.FilterContext) -> Iterator[VideoFrame]:
+def _pulled(sink: FilterContext) -> Iterator[VideoFrame]:
     while True:
         try:
             frame = sink.pull()

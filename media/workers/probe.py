@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from media.captions import language
 from media.limits import SourceLimits
 from media.sniff import MIME
 from media.workers import source as src
 from media.workers.protocol import Refused, Request, serve
 
+TEXT_CODECS = frozenset({"mov_text", "subrip", "srt", "webvtt", "text", "ass", "ssa"})
 SAMPLE_FRAMES = 5
 SAMPLE_PACKETS = 400
 # A cut file that still holds half of itself is worth showing; less is an upload that broke off.
@@ -38,9 +41,10 @@ def inspect(path: Path, limits: SourceLimits, max_seconds: float | None) -> dict
         rate = src.frame_rate(stream, video)
         index, codec = stream.index, _codec(stream)
         aspect = sample_aspect(stream)
+        texts = _texts(opened)
     with src.open_source(path, container, limits) as opened:
         frame = first_frame(opened, opened.streams[index], limits)
-    audio_index, audio_codec = _audible(path, container, limits, tracks) or (None, None)
+    audio_index, audio_codec, spoken = _audible(path, container, limits, tracks) or (None, None, None)
     shown = [video] if audio_index is None else [video, tracks[audio_index]]
     _check_whole(declared, max(track.end for track in tracks.values()))
     start, seconds = _span(video, shown, rate)
@@ -59,6 +63,8 @@ def inspect(path: Path, limits: SourceLimits, max_seconds: float | None) -> dict
         "rate": [rate.numerator, rate.denominator],
         "audio_index": audio_index,
         "audio_codec": audio_codec,
+        "audio_language": spoken,
+        "subtitles": texts,
         "transfer": int(frame.color_trc),
         "size_bytes": path.stat().st_size,
     }
@@ -119,11 +125,29 @@ def sample_aspect(stream: VideoStream) -> Fraction:
     return Fraction(value)
 
 
-def _audible(path: Path, container: Any, limits: SourceLimits, tracks: Any) -> tuple[int, str] | None:
-    """Return index and codec of the first audio stream that really decodes, None without one."""
+def _texts(opened: InputContainer) -> list[dict[str, Any]]:
+    """Return index, codec and language of each subtitle track that is text."""
+    found = [(stream, stream.codec_context) for stream in opened.streams.subtitles]
+    return [
+        {"index": stream.index, "codec": codec.name, "language": _language(stream)}
+        for stream, codec in found
+        if codec is not None and codec.name in TEXT_CODECS
+    ]
+
+
+def _language(stream: Stream) -> str | None:
+    """Return the BCP 47 tag of a stream, None when it says none."""
+    found = language(stream.metadata.get("language"))
+    return None if found == "und" else found
+
+
+def _audible(
+    path: Path, container: Any, limits: SourceLimits, tracks: Any
+) -> tuple[int, str, str | None] | None:
+    """Return index, codec and language of the first audio stream that really decodes, None without one."""
     with src.open_source(path, container, limits) as opened:
         candidates = [
-            (stream.index, stream.codec_context.name)
+            (stream.index, stream.codec_context.name, _language(stream))
             for stream in opened.streams.audio
             if stream.codec_context is not None and stream.index in tracks and tracks[stream.index].packets
         ]

@@ -42,6 +42,13 @@ def _check_start(path: Path) -> None:
         raise _broken(f"{path} cannot be read") from error
 
 
+def start_of(path: Path) -> float:
+    """Return when the picture of a first segment starts on the clock of its container, in seconds."""
+    with av.open(str(path), format="mpegts") as opened:
+        stamps = [packet.pts * packet.time_base for packet in opened.demux(video=0) if packet.pts is not None]
+    return float(min(stamps))
+
+
 def check_mp4(path: Path, seconds: float, slack_seconds: float) -> None:
     """Check that an mp4 opens, has its index in front, and is as long as it should be.
 

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from media.mpd import Track, manifest
 from media.playlists import (
     Segment,
-    Track,
     Variant,
-    manifest,
     master_playlist,
     media_playlist,
     parse_media_playlist,

@@ -1,0 +1,91 @@
+"""The DASH manifest, written by us (B24, Y6, ISO 23009-1). Pure.
+
+FFmpeg's own writer refuses 854x480 beside 16:9 rungs in one set.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from xml.sax.saxutils import quoteattr
+
+_CAPTIONS = re.compile(r' *<AdaptationSet contentType="text".*?</AdaptationSet>\n', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One file of the DASH set: byte ranges of its header and index, both ends included."""
+
+    uri: str
+    bandwidth: int
+    codecs: str
+    init: tuple[int, int]
+    index: tuple[int, int]
+    width: int = 0
+    height: int = 0
+
+
+def manifest(
+    video: Sequence[Track], audio: Track | None, *, seconds: float, rate: Fraction, offset: float
+) -> str:
+    """Return the DASH on-demand manifest: one indexed file per track (ISO 23009-1 section 8.3).
+
+    Args:
+        video: One track per rung.
+        audio: The shared audio track, None for a silent video.
+        seconds: Presentation length.
+        rate: Frames per second.
+        offset: Seconds by which all tracks' timestamps are late, equal for all.
+    """
+    sets = [_adaptation("video", video, rate, offset)]
+    if audio is not None:
+        sets.append(_adaptation("audio", [audio], rate, offset))
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"'
+        f' type="static" mediaPresentationDuration="PT{seconds:.3f}S" minBufferTime="PT4S">\n'
+        '  <Period id="0" start="PT0S">\n' + "".join(sets) + "  </Period>\n</MPD>\n"
+    )
+
+
+def _adaptation(kind: str, tracks: Sequence[Track], rate: Fraction, offset: float) -> str:
+    shape = f' frameRate="{rate.numerator}/{rate.denominator}"' if kind == "video" else ' lang="und"'
+    body = "".join(_representation(kind, track, offset) for track in tracks)
+    return (
+        f'    <AdaptationSet contentType="{kind}" mimeType="{kind}/mp4" segmentAlignment="true"'
+        f' subsegmentAlignment="true" subsegmentStartsWithSAP="1" startWithSAP="1"{shape}>\n'
+        f"{body}    </AdaptationSet>\n"
+    )
+
+
+def _representation(kind: str, track: Track, offset: float) -> str:
+    size = f' width="{track.width}" height="{track.height}" sar="1:1"' if kind == "video" else ""
+    name, codecs = quoteattr(track.uri.rpartition(".")[0]), quoteattr(track.codecs)
+    return (
+        f'      <Representation id={name} bandwidth="{track.bandwidth}" codecs={codecs}{size}>\n'
+        f"        <BaseURL>{track.uri}</BaseURL>\n"
+        f'        <SegmentBase timescale="1000000" presentationTimeOffset="{round(offset * 1_000_000)}"'
+        f' indexRange="{track.index[0]}-{track.index[1]}" indexRangeExact="true">\n'
+        f'          <Initialization range="{track.init[0]}-{track.init[1]}"/>\n'
+        "        </SegmentBase>\n      </Representation>\n"
+    )
+
+
+def with_captions(manifest: str, files: Sequence[tuple[str, str]]) -> str:
+    """Return a manifest of ours that names these captions and no others: language and address of each (Y6).
+
+    Raises:
+        ValueError: it is no manifest that we wrote.
+    """
+    head, period, tail = _CAPTIONS.sub("", manifest).rpartition("  </Period>\n")
+    if not period:
+        raise ValueError("not a manifest")
+    sets = "".join(
+        f'    <AdaptationSet contentType="text" mimeType="text/vtt" lang={quoteattr(language)}>\n'
+        '      <Role schemeIdUri="urn:mpeg:dash:role:2011" value="caption"/>\n'
+        f'      <Representation id={quoteattr("captions-" + language)} bandwidth="1000">\n'
+        f"        <BaseURL>{uri}</BaseURL>\n"
+        "      </Representation>\n    </AdaptationSet>\n"
+        for language, uri in files
+    )
+    return head + sets + period + tail

@@ -1,0 +1,132 @@
+"""The pictures of a source, decoded once, as those of every rung (B20, B37)."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from media.ladder import Rendition
+from media.limits import SourceLimits
+from media.sniff import Container
+from media.workers import colour
+from media.workers import source as src
+from media.workers.graph import CUBE, LadderGraph, Shape
+from media.workers.protocol import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The opened job: where the file is, what probing found, what to make of it."""
+
+    path: Path
+    limits: SourceLimits
+    info: dict[str, Any]
+    renditions: tuple[Rendition, ...]
+
+    @property
+    def container(self) -> Container:
+        """The container to force on libav."""
+        return Container(self.info["container"])
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second of every rendition."""
+        return Fraction(*self.info["rate"])
+
+    @property
+    def frames(self) -> int:
+        """Pictures of every rendition: the length of the longest stream, in frames."""
+        seconds = Fraction(self.info["duration_seconds"])
+        return max(1, math.ceil(seconds * self.rate - Fraction(1, 100)))
+
+    @property
+    def seconds(self) -> float:
+        """Length of every rendition."""
+        return float(self.frames / self.rate)
+
+
+class Taker(Protocol):
+    """What takes the pictures of one rung and counts them."""
+
+    @property
+    def rendition(self) -> Rendition:
+        """The rung."""
+
+    @property
+    def frames(self) -> int:
+        """How many it has taken."""
+
+
+T = TypeVar("T", bound=Taker)
+
+
+def for_rungs(source: Source, takers: Sequence[T]) -> Iterator[tuple[T, VideoFrame]]:
+    """Yield each rung's pictures as they come out of the graph, exactly as many as the video has.
+
+    Raises:
+        Refused: CORRUPTED_FILE when none decodes.
+    """
+    graph: LadderGraph | None = None
+    for frame in decoded(source):
+        if graph is None:
+            graph = _graph(source, frame, tuple(taker.rendition for taker in takers))
+        graph.push(frame)
+        yield from _ready(graph, source, takers)
+        if all(taker.frames >= source.frames for taker in takers):
+            return
+    if graph is None:
+        raise Refused("CORRUPTED_FILE", "No frame of the video can be decoded.")
+    graph.push(None)
+    yield from _ready(graph, source, takers)
+
+
+def _ready(graph: LadderGraph, source: Source, takers: Sequence[T]) -> Iterator[tuple[T, VideoFrame]]:
+    for index, taker in enumerate(takers):
+        if taker.frames >= source.frames:
+            continue
+        for frame in graph.pull(index):
+            yield taker, frame
+            if taker.frames >= source.frames:
+                break
+
+
+def decoded(source: Source) -> Iterator[VideoFrame]:
+    """Yield decoded pictures on the presentation's clock; stamps never go back or jump too far."""
+    last = -math.inf
+    end = source.info["duration_seconds"] + source.limits.max_gap_seconds
+    with src.open_source(source.path, source.container, source.limits) as opened:
+        stream = opened.streams[source.info["video_index"]]
+        assert isinstance(stream, VideoStream)
+        stream.codec_context.options = {"max_pixels": str(source.limits.max_pixels)}
+        for frame in src.frames(opened, stream, source.limits):
+            if not isinstance(frame, VideoFrame):
+                continue
+            base = frame.time_base or stream.time_base or Fraction(1, 1000)
+            stamp = _stamp(frame, base, last, source)
+            seconds = float(stamp * base)
+            if seconds <= last or seconds > end:
+                continue
+            last, frame.pts, frame.time_base = seconds, stamp, base
+            yield frame
+
+
+def _stamp(frame: VideoFrame, base: Fraction, last: float, source: Source) -> int:
+    """Return a frame's time in units of ``base``; one without a stamp follows the last by one step."""
+    known = frame.pts if frame.pts is not None else frame.dts
+    if known is None:
+        return round((max(last, 0.0) + float(1 / source.rate)) / float(base))
+    start: float = source.info["start"]
+    return known - round(start / float(base))
+
+
+def _graph(source: Source, frame: VideoFrame, renditions: tuple[Rendition, ...]) -> LadderGraph:
+    shape = Shape.of(frame)
+    if shape.transfer in colour.HDR_TRANSFERS:
+        colour.write_cube(Path(CUBE), shape.transfer)
+    assert frame.time_base is not None
+    return LadderGraph(shape, frame.time_base, source.rate, renditions)
