@@ -7,6 +7,7 @@ import random
 import pytest
 
 from social.videos import VideoService, check_metadata
+from social.videos.editing import edition
 from social.videos.metadata import check_fields
 from social.views import Principal
 from tables.errors import (
@@ -17,6 +18,7 @@ from tables.errors import (
     InvalidStateTransition,
     InvalidVisibility,
     NotContentOwner,
+    PreconditionFailed,
     StorageFailure,
     UserNotFound,
     ValidationFailed,
@@ -524,6 +526,24 @@ async def test_catalogue_and_facts_follow_when_a_ready_video_is_edited(world):
     await world.drain()
     await world.videos.edit(video.id, owner, said)
     assert await world.outbox() == []
+
+
+async def test_one_of_two_edits_wins_when_they_come_at_once(world):
+    """C19, RFC 9110 section 13.1.1: both go on from the same edition, so one would undo the other."""
+    owner = await world.user()
+    video = await world.ready(owner)
+    known = {edition(video)}
+    for round_ in range(5):
+        words = [f"{round_} {name}" for name in "abcd"]
+        done = await asyncio.gather(
+            *(world.videos.edit(video.id, owner, check_fields({"title": word}), known) for word in words),
+            return_exceptions=True,
+        )
+        [won] = [edited for edited in done if not isinstance(edited, BaseException)]
+        lost = [error for error in done if isinstance(error, BaseException)]
+        assert [type(error) for error in lost] == [PreconditionFailed] * 3
+        assert (await world.videos.get(video.id, owner)).title == won.title
+        known = {edition(won)}
 
 
 async def test_card_is_not_told_when_a_video_is_edited_before_it_is_ready(world):
