@@ -71,7 +71,7 @@ class FileParts:
         try:
             receiver = Receiver(out, max_bytes)
             await receiver.take(body)
-            await run_blocking(flush, out)
+            await flush(out)
             return await run_blocking(self._keep, temporary, number, receiver)
         finally:
             out.close()
@@ -88,7 +88,7 @@ class FileParts:
             try:
                 await receiver.take(body)
             finally:
-                await run_blocking(flush, out)
+                await flush(out)
             await run_blocking(_still_there, out)
             return offset + receiver.size_bytes
         finally:

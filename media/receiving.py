@@ -5,21 +5,32 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, ClassVar, TypeVar, cast
 
 from media.parts import over_limit
-from media.stores import run_blocking
+from media.stores import run_blocking, run_on
 
+T = TypeVar("T")
 BLOCK_BYTES = 256 * 1024
-"""Handed to a thread at once: large enough to be cheap, small enough for a thousand uploads at a time."""
+"""Handed to a thread at once: large enough to be cheap."""
+LEAST_BYTES = 16 * 1024
+HELD_BYTES = 16 * 1024 * 1024
+"""What all bodies together may gather before it is handed on, as long as blocks are not too small."""
+THREADS = 4
+"""For writing, hashing and syncing: not the loop's own, where short calls would wait behind the disk."""
 
 
 @dataclass(slots=True)
 class Receiver:
     """Feeds a body to a file and counts, hashes and bounds it."""
+
+    taking: ClassVar[int] = 0
+    """How many bodies are being taken in by this process."""
 
     out: BinaryIO
     max_bytes: int = sys.maxsize
@@ -34,6 +45,7 @@ class Receiver:
         """
         block: list[bytes] = []
         waiting = 0
+        Receiver.taking += 1
         try:
             async for chunk in body:
                 if self.size_bytes + len(chunk) > self.max_bytes:
@@ -41,12 +53,15 @@ class Receiver:
                 self.size_bytes += len(chunk)
                 block.append(chunk)
                 waiting += len(chunk)
-                if waiting >= BLOCK_BYTES:
+                del chunk  # a thousand senders who pause must not have a thousand last chunks held
+                if waiting >= block_bytes(Receiver.taking):
                     full, block, waiting = block, [], 0
-                    await run_blocking(self._store, full)
+                    await _on_disk(partial(self._store, full))
+                    del full
         finally:
+            Receiver.taking -= 1
             if block:
-                await run_blocking(self._store, block)
+                await _on_disk(partial(self._store, block))
 
     async def rewound(self) -> BinaryIO:
         """Return the file, written out and at its start."""
@@ -101,8 +116,30 @@ async def spooled(folder: Path, max_bytes: int = sys.maxsize) -> AsyncIterator[R
         await run_blocking(out.close)
 
 
-def flush(out: BinaryIO) -> None:
+async def flush(out: BinaryIO) -> None:
     """Make what was written durable."""
+    await _on_disk(partial(_flush, out))
+
+
+def block_bytes(bodies: int) -> int:
+    """Return how much to gather of each of so many bodies.
+
+    >>> block_bytes(1), block_bytes(256), block_bytes(1_000)
+    (262144, 65536, 16777)
+    """
+    return max(LEAST_BYTES, min(BLOCK_BYTES, HELD_BYTES // bodies))
+
+
+async def _on_disk(call: Callable[[], T]) -> T:
+    return await run_on(_threads(), call)
+
+
+@cache
+def _threads() -> Executor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="upload")
+
+
+def _flush(out: BinaryIO) -> None:
     out.flush()
     os.fsync(out.fileno())
 

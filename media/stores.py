@@ -8,7 +8,10 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, ParamSpec, Protocol, TypeVar
 
@@ -240,7 +243,12 @@ async def run_blocking(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 
     A cancelled caller leaves only when the thread has: nobody closes or removes a file under it.
     """
-    work = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    return await run_on(None, partial(call, *args, **kwargs))
+
+
+async def run_on(threads: Executor | None, call: Callable[[], T]) -> T:
+    """Run a blocking call on one of some threads, None for the loop's own; as :func:`run_blocking`."""
+    work = asyncio.get_running_loop().run_in_executor(threads, copy_context().run, call)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

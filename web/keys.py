@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
+from web.bodies import Turns
 from web.bus import Bus, LocalBus
 from web.hops import Hop
 from web.hub import Hub
@@ -190,6 +191,8 @@ class Deps:
     bus: Bus = field(default_factory=LocalBus)
     once: Once | None = None
     """Keeps answers by ``Idempotency-Key``; None: in this process."""
+    turns: Turns = field(default_factory=Turns)
+    """Of uploads on their way in."""
 
 
 DEPS: web.AppKey[Deps] = web.AppKey("deps", Deps)

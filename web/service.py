@@ -18,6 +18,8 @@ log = structlog.get_logger("web.service")
 # Cookies and tokens are small; what is larger is an attack or a loop.
 MAX_HEADER_BYTES = 16 * 1024
 KEEPALIVE_SECONDS = 75.0
+# Of a body that nobody reads, twice this and one read of its socket are held: a thousand fit into memory.
+BUFFER_BYTES = 32 * 1024
 
 
 class JsonRequestHandler(RequestHandler):
@@ -86,6 +88,7 @@ class WebService:
             keepalive_timeout=KEEPALIVE_SECONDS,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
+            read_bufsize=BUFFER_BYTES,
             shutdown_timeout=self._deps.settings.shutdown_seconds,
         )
         await self._runner.setup()

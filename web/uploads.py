@@ -1,24 +1,25 @@
 """Form uploads, streamed part by part to a temporary file (A20, A58, N23)."""
 
 import asyncio
-import hashlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from media.policies import POLICIES, SHORT, UploadPolicy, policy_named
+from media.receiving import Receiver
 from tables.errors import FileTooLarge, UnsupportedMedia, ValidationFailed
+from web.bodies import Turns
+from web.http import deps
 
 SUFFIX = ".part"
-# Written and hashed in a thread per block, so that a fast sender does not hold the loop.
-BLOCK_BYTES = 1024 * 1024
+# As much of a file is read at once: what has come is searched for the boundary on the loop.
+CHUNK_BYTES = 64 * 1024
 # The longest field is a description of 2,000 characters, which may be refused but has to arrive.
 MAX_FIELD_BYTES = 64 * 1024
 MAX_PARTS = 64
@@ -100,7 +101,7 @@ def too_large(limit: int) -> FileTooLarge:
 async def _read_parts(request: web.Request, form: Form) -> None:
     try:
         reader = await request.multipart()
-        await _each_part(reader, form)
+        await _each_part(reader, form, deps(request).turns)
     except (HttpProcessingError, ValueError, AssertionError, RuntimeError, LookupError) as error:
         # What aiohttp's reader raises for boundaries, headers and encodings that make no sense.
         raise ValidationFailed("The form is malformed.", details={"field": "body"}) from error
@@ -110,14 +111,14 @@ async def _read_parts(request: web.Request, form: Form) -> None:
         raise too_large(form.policy().max_bytes)
 
 
-async def _each_part(reader: MultipartReader, form: Form) -> None:
+async def _each_part(reader: MultipartReader, form: Form, turns: Turns) -> None:
     count = 0
     while (part := await reader.next()) is not None:
         count += 1
         if count > MAX_PARTS or not isinstance(part, BodyPartReader) or not part.name:
             raise ValueError("too many parts, or one without a name")
         if part.name in FILE_FIELDS:
-            await _read_file(part, form)
+            await _read_file(part, form, turns)
         else:
             form.fields.setdefault(part.name, []).append(await _read_field(part, part.name))
 
@@ -136,28 +137,27 @@ async def _read_field(part: BodyPartReader, name: str) -> str:
         raise ValidationFailed(f"{name}: not UTF-8.", details={"field": name}) from None
 
 
-async def _read_file(part: BodyPartReader, form: Form) -> None:
+async def _read_file(part: BodyPartReader, form: Form, turns: Turns) -> None:
     if form.has_file:
         raise ValidationFailed("file: one file at a time.", details={"field": "file"})
     form.has_file = True
     form.filename = part.filename or ""
-    digest, limit, block = hashlib.sha256(), form.limit(), bytearray()
     with await asyncio.to_thread(form.path.open, "xb") as out:
-        while chunk := await part.read_chunk(BLOCK_BYTES):
-            form.size_bytes += len(chunk)
-            if form.size_bytes > limit:
-                raise too_large(limit)
-            block += chunk
-            if len(block) >= BLOCK_BYTES:
-                await asyncio.to_thread(_store, out, digest, block)
-                block = bytearray()
-        await asyncio.to_thread(_store, out, digest, block)
-    form.sha256 = digest.hexdigest()
+        received = Receiver(out)
+        async with aclosing(_chunks(part, form, turns)) as chunks:
+            await received.take(chunks)
+    form.sha256 = received.digest.hexdigest()
 
 
-def _store(out: BinaryIO, digest: "hashlib._Hash", block: bytearray) -> None:
-    out.write(block)
-    digest.update(block)
+async def _chunks(part: BodyPartReader, form: Form, turns: Turns) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of the file, in turn (FILE_TOO_LARGE)."""
+    limit = form.limit()
+    while chunk := await part.read_chunk(CHUNK_BYTES):
+        form.size_bytes += len(chunk)
+        if form.size_bytes > limit:
+            raise too_large(limit)
+        async with turns:
+            yield chunk
 
 
 def sweep(folder: Path, *, now: float | None = None, older_seconds: float = 0.0) -> int:

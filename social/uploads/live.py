@@ -155,6 +155,7 @@ class Arrival:
                 await self.live.advance(self.session_id, self.number, self.token, self.sent)
                 await self.on_progress()
             yield chunk
+            del chunk  # not held until the next comes
 
 
 @asynccontextmanager

@@ -1,9 +1,11 @@
 """Bytes on their way in: parts and appended streams (A16, A36, A39, A50-A53)."""
 
+import asyncio
 import hashlib
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,9 +31,12 @@ from tables.errors import (
 from tables.lifecycle import UploadStatus
 from tables.relational.models import UploadSessionRow
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 MAX_URLS = 1_000
 """Part URLs in one answer: more than the largest upload has parts."""
+ROWS_AT_ONCE = 3
+"""Transactions of parts at a time: a burst queues here, and keeps no other request from the database."""
 STREAM = 0  # the number under which an appended stream is locked
 
 
@@ -42,6 +47,7 @@ class Receiver:
         """Take the tools and what removes leftovers."""
         self._tools = tools
         self._cleaner = cleaner
+        self._turns = asyncio.Semaphore(ROWS_AT_ONCE)
 
     async def admit(self, session_id: str, caller: Principal | None) -> tuple[UploadSessionRow, Incoming]:
         """Let a session receive: INITIATED becomes IN_PROGRESS with its upload begun in the store (A53).
@@ -51,7 +57,7 @@ class Receiver:
             Conflict: CONFLICT: it is being completed.
         """
         now = self._tools.clock()
-        row = await self._tools.database.read(lambda session: rows.find(session, session_id, caller))
+        row = await self._read(lambda session: rows.find(session, session_id, caller))
         rows.target(row, Operation.RECEIVE, now)
         if row.verdict is not None or rows.is_leased(row, now):
             raise Conflict("All bytes are here and this upload is being completed.", retry_after_seconds=1.0)
@@ -66,7 +72,7 @@ class Receiver:
             return locked
 
         try:
-            return await self._tools.database.run(begin), upload
+            return await self._run(begin), upload
         except AppError:
             await self._cleaner.clean(row.id)  # canceled meanwhile
             raise
@@ -82,7 +88,7 @@ class Receiver:
         """Take one part; see ``UploadSessions.receive``."""
         row, upload = await self.admit(session_id, caller)
         rules.check_number(number, row.part_count)
-        confirmed = await self._tools.database.read(lambda session: rows.parts_of(session, row.id))
+        confirmed = await self._read(lambda session: rows.parts_of(session, row.id))
         known = next((part for part in confirmed if part.number == number), None)
         limit = self._limit(row, number, known, declared_bytes)
         async with live.arriving(self._tools.live, row.id, number, partial(self._tell, row)) as arrival:
@@ -150,7 +156,15 @@ class Receiver:
             fitting = [part for part in stored if part.number <= (row.part_count or 0)]
             await rows.adopt(session, locked, fitting, now)
 
-        await self._tools.database.run(write)
+        await self._run(write)
+
+    async def _run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        async with self._turns:
+            return await self._tools.database.run(work)
+
+    async def _read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        async with self._turns:
+            return await self._tools.database.read(work)
 
     def _url_life(self, row: UploadSessionRow) -> tuple[int, int]:
         """Return for how many seconds a part URL is good, and until when: never past its session's end."""
@@ -192,7 +206,7 @@ class Receiver:
             return locked, await rows.count_parts(session, row.id)
 
         try:
-            locked, received = await self._tools.database.run(write)
+            locked, received = await self._run(write)
         except AppError:
             await self._cleaner.clean(row.id)
             raise
@@ -210,7 +224,7 @@ class Receiver:
                     locked.bytes_uploaded = offset
                 return locked
 
-            await self._tell(await self._tools.database.run(write), done=STREAM)
+            await self._tell(await self._run(write), done=STREAM)
         except AppError as error:  # the store's own offset is the truth
             log.warning("upload_offset_not_noted", session_id=row.id, error=repr(error))
 

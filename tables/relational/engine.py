@@ -29,6 +29,9 @@ ATTEMPTS = 4  # the first try and O14's three retries
 FIRST_DELAY_SECONDS = 0.05
 BUSY_TIMEOUT_MS = 5_000  # another process, such as the command line, may hold the write lock
 POOL_TIMEOUT_SECONDS = 5.0
+# SQLite's one writer is a queue that moves: a thousand requests at one moment are through in ten seconds,
+# and in thirty on a machine that has other work.
+QUEUE_TIMEOUT_SECONDS = 30.0
 # No new try after this long: the client that waits has a timeout too.
 RETRY_WINDOW_SECONDS = 15.0
 STATEMENT_TIMEOUT_SECONDS = 10.0
@@ -61,7 +64,7 @@ class Database:
                 survives a power cut; NORMAL survives the death of the process only.
         """
         if make_url(url).get_backend_name() == "sqlite":
-            options = {"echo": echo, "pool_timeout": POOL_TIMEOUT_SECONDS}
+            options = {"echo": echo, "pool_timeout": QUEUE_TIMEOUT_SECONDS}
             readers = create_async_engine(url, pool_size=4, max_overflow=0, **options)
             writers = create_async_engine(url, pool_size=1, max_overflow=0, **options)
             prepare_sqlite(readers, "BEGIN", synchronous)

@@ -25,6 +25,7 @@ from web.api.streamed import (
     session_of,
     tell,
 )
+from web.api.uploads import body_of
 from web.http import deps, no_content, principal, read_headers, reply
 from web.render import video_answer
 from web.schemas.tus import AppendHeaders, CreateHeaders
@@ -85,7 +86,8 @@ async def _take(
     """Take a body in; answer with the video when it was the last one."""
     tell(request, {tus.COMPLETE: tus.boolean(value=False)})
     try:
-        end = await append(request, session, offset)
+        async with body_of(request) as body:
+            end = await append(request, session, offset, body)
     except FileTooLarge:
         if session.size_bytes is not None:  # section 4.4.2: more than its length makes an upload invalid
             await deps(request).uploads.fail(session.id, FileTooLarge.code)

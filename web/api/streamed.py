@@ -3,7 +3,6 @@
 Both speak to the same sessions at the same URLs: an upload that was opened in one may go on in the other.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 ROOT: Final = "/api/v1/tus"
 PROVIDER: Final = "TUS"
-IDLE_SECONDS: Final = 30.0
-"""How long a sender may stand still: one whose network went away would keep its next request out."""
 _OVER: Final = frozenset({UploadStatus.CANCELED, UploadStatus.FAILED})
 
 
@@ -110,26 +107,13 @@ def max_bytes(session: "UploadSession") -> int:
     return session.size_bytes or policy_named(session.policy).max_bytes
 
 
-async def body_of(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the body as it comes; one that is cut off, or stands still, ends the connection."""
-    while True:
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                chunk = await request.content.readany()
-        except TimeoutError:
-            raise ConnectionResetError("the sender stands still") from None
-        if not chunk:
-            return
-        yield chunk
-
-
 async def append(
-    request: web.Request, session: "UploadSession", offset: int, body: AsyncIterator[bytes] | None = None
+    request: web.Request, session: "UploadSession", offset: int, body: AsyncIterator[bytes]
 ) -> int:
-    """Add a body, by default the request's; the answer has the offset, also that of a refusal."""
+    """Add a body; the answer has the offset, also that of a refusal."""
     services, owner = deps(request), principal(request)
     try:
-        end = await services.uploads.append(session.id, owner, offset, body or body_of(request))
+        end = await services.uploads.append(session.id, owner, offset, body)
     except AppError:
         with contextlib.suppress(AppError):  # the first failure is the one to answer
             tell(request, {tus.OFFSET: str(await services.uploads.offset(session.id, owner))})

@@ -29,13 +29,13 @@ from web.api.streamed import (
     ROOT,
     Opening,
     append,
-    body_of,
     finish,
     max_bytes,
     open_upload,
     session_of,
     tell,
 )
+from web.api.uploads import body_of
 from web.http import deps, no_content, principal, read_headers
 from web.routes import Auth, RateClass, Route
 from web.schemas.tus import AppendHeaders, CreateHeaders, OverrideHeaders, TusHeaders
@@ -164,11 +164,12 @@ def _echoed(session: "UploadSession") -> dict[str, str]:
 async def _take(request: web.Request, session: "UploadSession", offset: int, checksum: str | None) -> None:
     """Take a body in; with a checksum, only when it is the right one."""
     if checksum is None:
-        end = await append(request, session, offset)
+        async with body_of(request) as body:
+            end = await append(request, session, offset, body)
     else:
         wanted = tus.parse_checksum(checksum)
-        async with _checked(request, session, offset, wanted) as body:
-            end = await append(request, session, offset, body)
+        async with _checked(request, session, offset, wanted) as checked:
+            end = await append(request, session, offset, checked)
     await _finish_when_whole(request, session, end)
 
 
@@ -189,7 +190,8 @@ async def _checked(
     if stored != offset:
         raise Conflict("The upload is at another offset.", details={"offset": stored})
     async with spooled(services.settings.upload_dir, max_bytes(session) - offset) as received:
-        await received.take(body_of(request))
+        async with body_of(request) as body:
+            await received.take(body)
         found = await asyncio.to_thread(_digest, await received.rewound(), wanted.algorithm)
         if found != wanted.digest:
             raise ChunkChecksumMismatch(details={"field": tus.CHECKSUM, "algorithm": wanted.algorithm})

@@ -5,7 +5,7 @@ Bytes stream from the connection to the store; nothing here holds a part. The ba
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ from social.videos.metadata import Further
 from tables import errors
 from tables.errors import AppError, ContentNotFound, SignatureRefused, ValidationFailed
 from tables.lifecycle import session_000
+from web import bodies
 from web.api.videos import video_id_of
 from web.http import deps, no_content, parse, principal, read_any, read_json, reply
 from web.render import moment, video_answer
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 SIGNATURE = "X-Signature"
-CHUNK_BYTES = 64 * 1024
 CHUNKS, PARTS = "API_CHUNKS", "S3_MULTIPART"
 
 
@@ -52,13 +52,9 @@ def number_of(request: web.Request) -> int:
     return int(text)
 
 
-async def body_of(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the body as it comes; one that is cut off raises what the connection raises.
-
-    Never all that has come at once: what waits, waits in one place, and a thousand bodies are not held twice.
-    """
-    async for chunk in request.content.iter_chunked(CHUNK_BYTES):
-        yield chunk
+def body_of(request: web.Request) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    """Give a block the body; see ``web.bodies``."""
+    return bodies.reading(request, deps(request).turns)
 
 
 @contextmanager
@@ -141,9 +137,10 @@ async def open_chunked(request: web.Request) -> web.Response:
 async def put_chunk(request: web.Request) -> web.Response:
     """Take a chunk (A16, A18)."""
     number, services = number_of(request), deps(request)
-    done = await services.uploads.receive(
-        session_id_of(request), principal(request), number, body_of(request), request.content_length
-    )
+    async with body_of(request) as body:
+        done = await services.uploads.receive(
+            session_id_of(request), principal(request), number, body, request.content_length
+        )
     services.metrics.upload_bytes.inc(done.part.size_bytes)
     answer = shapes.ChunkAnswer(
         chunk_number=number,
@@ -222,7 +219,8 @@ async def put_part(request: web.Request) -> web.Response:
     services.uploads.links.check(session_id, number, signed.size, signed.expires, signed.signature)
     if request.content_length != signed.size:
         raise SignatureRefused("This link is for another number of bytes.")
-    done = await services.uploads.receive(session_id, None, number, body_of(request), signed.size)
+    async with body_of(request) as body:
+        done = await services.uploads.receive(session_id, None, number, body, signed.size)
     services.metrics.upload_bytes.inc(done.part.size_bytes)
     answer = shapes.PartState(
         part_number=done.part.number, size_bytes=done.part.size_bytes, etag=done.part.etag

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from social.views import Principal
-from web.api import streamed
+from web import bodies
 
 DATA = b"video" + bytes(range(256)) * 4
 ROOT = "/api/v1/tus"
@@ -342,7 +342,7 @@ async def test_one_of_two_wins_when_they_send_at_once(tus):
 
 async def test_sender_is_cut_off_when_it_stands_still(tus, monkeypatch):
     """A36: a connection that died without a word does not keep its owner out; what it brought counts."""
-    monkeypatch.setattr(streamed, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "IDLE_SECONDS", 0.2)
     path = await tus.create()
     never = asyncio.Event()
 
