@@ -183,8 +183,10 @@ def _watch(history: WatchHistory, run: Sequence[EngagementEvent]) -> list[dict[s
     return told
 
 
-def _by_hour(run: Sequence[EngagementEvent]) -> list[list[EngagementEvent]]:
+def _by_hour(run: list[EngagementEvent]) -> list[list[EngagementEvent]]:
     """Cut a run where the hour of event time changes: mostly nowhere."""
+    if len({event.occurred_at // HOUR_SECONDS for event in run}) == 1:
+        return [run]
     parts: list[list[EngagementEvent]] = []
     current = None
     for event in run:
@@ -215,12 +217,18 @@ def _progress(before: Watched | None, events: Sequence[EngagementEvent]) -> tupl
         switching = bool(rung and bitrate) and rung != bitrate and not new_view
         bitrate = rung or bitrate
         if new_view or completing or switching or now > fraction or now_ms > watch_ms:
-            changed_at = at if changed_at is None else max(changed_at, at)
+            if changed_at is None or at > changed_at:
+                changed_at = at
             views += new_view
             completes += completing
             switches += switching
-            grown_ms += max(0, now_ms - watch_ms)
-        fraction, watch_ms, seen_at = max(fraction, now), max(watch_ms, now_ms), max(seen_at, at)
+            if now > fraction:
+                fraction = now
+            if now_ms > watch_ms:
+                grown_ms += now_ms - watch_ms
+                watch_ms = now_ms
+        if at > seen_at:
+            seen_at = at
     after = Watched(fraction, watch_ms, viewed_at, completed_at, seen_at, bitrate)
     if changed_at is None:
         return after, {}
@@ -252,10 +260,12 @@ def reached(event: EngagementEvent) -> float:
 
     The step, or the watched seconds over the duration when that says more (INTERFACE, settled readings).
     """
-    fraction = STEP_FRACTION.get(event.action, 0.0)
-    if event.duration_seconds > 0:
-        fraction = max(fraction, event.watch_seconds / event.duration_seconds)
-    return min(1.0, fraction)
+    fraction, duration = STEP_FRACTION.get(event.action, 0.0), event.duration_seconds
+    if duration > 0:
+        watched = event.watch_seconds / duration
+        if watched > fraction:
+            fraction = watched
+    return fraction if fraction < 1.0 else 1.0
 
 
 def fold_history(

@@ -242,9 +242,12 @@ def _watched(old: Positive | None, run: Sequence[EngagementEvent], now: float) -
     for event in run:
         given, fraction = actions | _GIVES[event.action], reached(event)
         if at is None or given != actions or fraction > completion:
-            when = min(event.occurred_at, now)
-            at = when if at is None else max(at, when)
-            actions, completion = given, max(completion, fraction)
+            when = event.occurred_at if event.occurred_at < now else now
+            if at is None or when > at:
+                at = when
+            actions = given
+            if fraction > completion:
+                completion = fraction
     assert at is not None
     return Positive(at, actions, completion, seq)
 

@@ -14,13 +14,14 @@ from typing import Final
 import msgspec
 
 from tables.records import EngagementEvent, PairChange, PairDelta
-from tables.reducers.preferences import Positive, UserPreference, strength
+from tables.reducers.preferences import ALL, VIEW, Positive, UserPreference, strength
 
 HALF_LIFE_SECONDS: Final = 3 * 86_400.0
 PAIRED_WITH: Final = 10
 """How many of a viewer's latest positives a new one is paired with."""
 GOOD: Final = 0.45
 """Strength from which a video counts as found good: half watched, or liked, saved, shared, commented."""
+_GOOD_ALONE: Final = ALL & ~VIEW  # any action but watching is, whatever was watched
 NEIGHBOURS: Final = 100
 CHANGES: Final = 200
 """Changes in one delta, about 100 KB: a record of the log is read and decoded at once."""
@@ -51,7 +52,11 @@ def latest_good(state: UserPreference, count: int = PAIRED_WITH) -> list[str]:
 
 
 def _good(positives: dict[str, Positive]) -> Iterator[str]:
-    return (video_id for video_id, entry in reversed(positives.items()) if strength(entry) >= GOOD)
+    return (
+        video_id
+        for video_id, entry in reversed(positives.items())
+        if entry.actions & _GOOD_ALONE or strength(entry) >= GOOD
+    )
 
 
 def newly_good(before: UserPreference, after: UserPreference, video_id: str) -> bool:
@@ -96,8 +101,11 @@ class Pairs:
 
     def _append(self, video_id: str, change: PairChange) -> None:
         """Keep one change per video and record: they are guarded, and deltas cut, by offset."""
-        changes = self._found.setdefault(video_id, [])
-        if changes and changes[-1].offset == change.offset:
+        changes = self._found.get(video_id)
+        if changes is None:
+            self._found[video_id] = [change]
+            return
+        if changes[-1].offset == change.offset:
             last = changes.pop()
             partners = dict(last.partners)
             for partner, weight in change.partners.items():

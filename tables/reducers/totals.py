@@ -5,7 +5,6 @@ and one per slice and user. A row keeps 90 days and skips origins that it has ad
 order gives the same row. Pure.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import add, attrgetter
 from typing import Final
@@ -56,6 +55,8 @@ def of_creators(told: Told, partition: int) -> list[TotalsDelta]:
     """Return what a slice changed for each creator; events without a known owner count for none."""
     found: dict[str, list[TotalsChange]] = {}
     for offset, record, deltas in told:
+        if not deltas:
+            continue
         owners = {event.video_id: event.owner_id for event in events_of(record)}
         for delta in deltas:
             owner = owners.get(delta.content_id)
@@ -76,7 +77,10 @@ def of_users(told: Told, partition: int) -> list[TotalsDelta]:
     for offset, record, deltas in told:
         if not deltas and record.relation_seq is not None:
             continue
-        told_on = Counter([int(event.occurred_at // DAY_SECONDS) for event in events_of(record)])
+        told_on: dict[int, int] = {}
+        for event in events_of(record):
+            day = int(event.occurred_at // DAY_SECONDS)
+            told_on[day] = told_on.get(day, 0) + 1
         days = {day: DayCounts(number) for day, number in told_on.items()}
         for delta in deltas:
             _collect(days, delta)
