@@ -48,15 +48,7 @@ def parse(data: bytes) -> list[Cue]:
     try:
         text = data.decode("utf-8-sig")
         found = webvtt.WebVTT.from_string(text, strict=True)
-        cues = [
-            Cue(
-                caption.start_in_seconds,
-                caption.end_in_seconds,
-                caption.raw_text,
-                str(caption.settings or ""),
-            )
-            for caption in found.captions
-        ]
+        cues = [_cue(caption) for caption in found.captions]
     except (MalformedFileError, MalformedCaptionError, ValueError) as error:
         raise _refused("This is not a WebVTT file.") from error
     if not cues or len(cues) > MAX_CUES:
@@ -64,6 +56,11 @@ def parse(data: bytes) -> list[Cue]:
     if any(cue.end <= cue.start for cue in cues):
         raise _refused("A cue ends before it begins.")
     return sorted(cues, key=lambda cue: (cue.start, cue.end))
+
+
+def _cue(caption: webvtt.Caption) -> Cue:
+    start, end = (time.in_milliseconds() / 1000 for time in (caption.start_time, caption.end_time))
+    return Cue(start, end, caption.raw_text, str(caption.settings))
 
 
 def _refused(message: str) -> ValidationFailed:

@@ -28,11 +28,15 @@ class Device(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One rung of a master playlist: its tag's line, its address, its peak in bit/s."""
+    """One rung of a master playlist: its tag's line, its address, its peak in bit/s.
+
+    ``beside`` are the lines of captions and storyboard, which are the same for all rungs.
+    """
 
     tag: str
     uri: str
     bandwidth: int
+    beside: tuple[str, ...] = ()
 
     @property
     def quality(self) -> str:
@@ -76,12 +80,13 @@ def variants_of(master: str) -> list[Variant]:
     """
     lines = [line for line in master.splitlines() if line]
     found = []
+    beside = tuple(line for line in lines if line.startswith(("#EXT-X-MEDIA:", "#EXT-X-IMAGE-STREAM-INF:")))
     for tag, uri in pairwise(lines):
         if tag.startswith("#EXT-X-STREAM-INF:"):
             rate = _BANDWIDTH.search(tag)
             if rate is None or uri.startswith("#"):
                 raise ValueError("a rung without a rate or an address")
-            found.append(Variant(tag, uri, int(rate[1])))
+            found.append(Variant(tag, uri, int(rate[1]), beside))
     if not lines or lines[0] != "#EXTM3U" or not found:
         raise ValueError("not a master playlist")
     return found
@@ -116,6 +121,7 @@ def hls_for(variants: Sequence[Variant], advice: Recommendation, prefix: str) ->
     lines += [
         f'#EXT-X-SESSION-DATA:DATA-ID="org.freewill.{name}",VALUE="{value}"' for name, value in told.items()
     ]
+    lines += [line.replace('URI="', f'URI="{prefix}') for line in first.beside]
     for variant in (first, *(each for each in variants if each is not first)):
         lines += [variant.tag, prefix + variant.uri]
     return "\n".join([*lines, ""])

@@ -8,7 +8,7 @@ from pathlib import Path
 import m3u8
 import pytest
 
-from media import playlists
+from media import mpd, playlists
 from media.hosts import DeliveryHosts
 from media.manifests import Device, dash_for, device_of, hls_for, recommend, variants_of
 from media.regions import region_lookup
@@ -59,6 +59,21 @@ def test_phones_start_under_the_cap_and_are_offered_every_rung() -> None:
     ] == "1500000"
 
 
+def test_captions_and_storyboard_stay_in_the_manifests_of_devices() -> None:
+    """C28, Y6: a rung that names a group without the group would not play at all."""
+    tiles = playlists.Tiles("storyboard.m3u8", 160, 90, 5, 5, 2.0, 30_000)
+    rung = playlists.Variant("360p/playlist.m3u8", 800_000, 1, 640, 360, "avc1.64", Fraction(30))
+    captions = [playlists.Subtitle("captions/de-ts.m3u8", "de", "Deutsch")]
+    stored = playlists.with_subtitles(playlists.master_playlist([rung], None, None, tiles), captions)
+    variants = variants_of(stored)
+    read = m3u8.loads(hls_for(variants, recommend(Device.IOS, variants), "https://cdn/T/hls/"))
+    assert [(each.type, each.uri) for each in read.media] == [
+        ("SUBTITLES", "https://cdn/T/hls/captions/de-ts.m3u8")
+    ]
+    assert read.playlists[0].stream_info.subtitles == "captions"
+    assert read.image_playlists[0].uri == "https://cdn/T/hls/storyboard.m3u8"
+
+
 def test_web_starts_as_the_playlist_says_and_phones_play_when_all_is_above_the_cap() -> None:
     variants = variants_of(master(1080, 720))
     assert recommend(Device.WEB, variants).start_quality == variants[0].quality == "1080p"
@@ -76,8 +91,8 @@ def test_manifest_is_refused_when_the_stored_one_is_damaged(text: str) -> None:
 
 def test_dash_names_the_delivery_host_and_the_rates() -> None:
     """C29, ISO 23009-1: BaseURL and ServiceDescription stand before the first Period."""
-    tracks = [playlists.Track("480p.mp4", 1_000_000, "avc1", (0, 9), (10, 19), 854, 480)]
-    stored = playlists.manifest(tracks, None, seconds=4.0, rate=Fraction(30), offset=0.0)
+    tracks = [mpd.Track("480p.mp4", 1_000_000, "avc1", (0, 9), (10, 19), 854, 480)]
+    stored = mpd.manifest(tracks, None, seconds=4.0, rate=Fraction(30), offset=0.0)
     advice = recommend(Device.IOS, variants_of(master(720, 480)))
     root = ET.fromstring(dash_for(stored, advice, "https://cdn/a&b/"))
     names = [child.tag.partition("}")[2] for child in root]
