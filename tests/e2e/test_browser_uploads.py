@@ -192,9 +192,11 @@ async def test_other_tab_goes_on_when_the_sending_one_closes(shared_server, chro
         await panel.status("PAUSED")
         await second.status("PAUSED")
         await panel.page.close()
-        await expect(second.page.get_by_text("Another tab")).to_have_count(0)
+        await expect(second.page.get_by_text("Another tab")).to_have_count(0, timeout=WAIT_MS)
+        # The line is each tab's own: at full speed all would be there before the file is taken away.
+        await second.line(speed=300_000)
         await second.by("upload-resume").click()
-        await second.reach(10)
+        await second.status("UPLOADING")
         await second.page.evaluate(
             """() => new Promise((done) => {
                 const asked = indexedDB.open('freewill');
@@ -206,6 +208,7 @@ async def test_other_tab_goes_on_when_the_sending_one_closes(shared_server, chro
             })"""
         )
         await second.page.reload()
+        await second.line()
         again = second.by("upload-file-again")
         await again.set_input_files(shared_dir / "media/clips/flower.mp4")
         await expect(second.page.get_by_text("has another size")).to_be_visible()
