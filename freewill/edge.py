@@ -53,6 +53,8 @@ def build_front(node: "Node") -> WebService:
         signer=node.delivery.signer,
         delivery=node.delivery.tools,
         uploads=node.uploads,
+        jobs=node.encoding.jobs,
+        partials=node.encoding.partials,
         feeds=node.feeds,
         trending=node.streams.trending,
         videos_of=node.catalogue.videos_of,

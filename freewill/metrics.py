@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from streams.agents.encoding import DISK, PAUSED, STARTING
+from streams.scheduling import QueueState
+
 ALERT_WINDOW_SECONDS = 3600.0
 ENCODE_BUCKETS_SECONDS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
 
@@ -48,6 +51,18 @@ class NodeMetrics:
             ("agent",),
             registry=registry,
         )
+        self._media_waiting = Gauge(
+            "freewill_media_queue_waiting", "Encodes that wait in this worker.", registry=registry
+        )
+        self._media_running = Gauge(
+            "freewill_media_queue_running", "Encodes that were taken from this worker.", registry=registry
+        )
+        self._media_held = Gauge(
+            "freewill_media_queue_held",
+            "1 while no encode begins: reason paused (by operators), disk (too full), or starting.",
+            ("reason",),
+            registry=registry,
+        )
         self.degraded_rankings = Counter(
             "freewill_degraded_rankings", "Rankings made without the vector index.", registry=registry
         )
@@ -59,6 +74,13 @@ class NodeMetrics:
     def agent_silent(self, agent: str, seconds: float) -> None:
         """Show for how long nothing was heard of an agent that has work."""
         self._silent.labels(agent).set(seconds)
+
+    def media_queue(self, state: QueueState) -> None:
+        """Show what waits and runs, and what holds the queue."""
+        self._media_waiting.set(state.waiting)
+        self._media_running.set(state.running)
+        for reason in (STARTING, PAUSED, DISK):
+            self._media_held.labels(reason).set(reason in state.holds)
 
     def dead_letter(self, topic: str, code: str) -> None:
         """Count one dead letter."""

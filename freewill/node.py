@@ -12,6 +12,7 @@ from freewill.accounts import build_accounts
 from freewill.analysts import Analysts
 from freewill.delivery import MediaDelivery
 from freewill.edge import build_front, find_video
+from freewill.encoding import Encoding
 from freewill.keyring import open_keyring
 from freewill.metrics import NodeMetrics
 from freewill.paths import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 SWEEP_SECONDS = 300.0
 RECONCILE_SECONDS = 600.0
+WATCHDOG_SECONDS = 30.0
 OBJECTS_SECONDS = 6 * 3600.0
 MAINTAIN_SECONDS = 60.0
 ARCHIVE_SECONDS = 3600.0
@@ -92,6 +94,7 @@ class Node:
         self.node_metrics = NodeMetrics(
             self.metrics.registry, alert_at=settings.dead_letters_alert, clock=clock
         )
+        self.encoding = Encoding(self)
         self.log = open_log(settings.broker, log_path(settings), group=APP_ID, fsync=settings.log_fsync)
         self.worker, self.catalogue = self._build_worker()
         self.streams, self.owners = self.worker.streams, self.worker.owners
@@ -131,6 +134,7 @@ class Node:
             encoder=StatisticsEncoder(settings.embedding_timeout_seconds),
             push=self.hub.push,
             clock=self.clock,
+            encoder_queue=self.encoding.queue,
             on_encoded=self.node_metrics.encoded,
             on_dead_letter=self.node_metrics.dead_letter,
             on_silent=self.node_metrics.agent_silent,
@@ -174,6 +178,8 @@ class Node:
         if pause := self.settings.tables_snapshot_seconds:
             snapshots = _every(pause, self.worker.snapshot)
             self._tasks.append(asyncio.create_task(snapshots, name="table snapshots"))
+        if self.encoding.works:
+            self._tasks.append(asyncio.create_task(self.encoding.run(), name="encoder queue"))
         self._tasks += self.analysts.start() + self.delivery.start()
         self._waiting_for.remove("tables")
         log.info("ready", url=self.settings.public_url, videos=len(self.catalogue))
@@ -224,6 +230,7 @@ class Node:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(self.relay.run(), name="outbox relay")
             duties.create_task(_every(SWEEP_SECONDS, self._sweep), name="object sweep")
+            duties.create_task(_every(WATCHDOG_SECONDS, self.encoding.rescue), name="encode watchdog")
             duties.create_task(_every(RECONCILE_SECONDS, self._reconcile), name="reconciler")
             duties.create_task(_every(OBJECTS_SECONDS, self._compare_objects), name="object comparison")
             duties.create_task(_every(ARCHIVE_SECONDS, self.delivery.archive_idle), name="archive")

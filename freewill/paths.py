@@ -20,6 +20,11 @@ def objects_path(settings: Settings) -> Path:
     return Path(shared) if shared else settings.data_dir / "objects"
 
 
+def partials_path(settings: Settings) -> Path:
+    """Return where is kept what failed encodes left, for operators."""
+    return settings.data_dir / "encoding-failures"
+
+
 def uploads_path(settings: Settings) -> Path:
     """Form uploads while they arrive."""
     return settings.data_dir / "tmp" / "uploads"

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         300.0, ge=0, description="Pause between two looks for tables to snapshot, seconds; 0: none are kept."
     )
     media_workers: int = Field(1, ge=1, le=64, description="Videos encoded at the same time.")
+    media_watchdog_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="An encode silent for so long is queued again, once; then it fails.",
+    )
     media_probes: int = Field(4, ge=1, le=64, description="Uploads examined at the same time.")
     media_preset: str = Field("veryfast", description="x264 preset.")
     media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")

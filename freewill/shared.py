@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from freewill.settings import Settings
+from media.partials import Partials, RedisPartials
 from social.throttle import Failures, MemoryFailures
 from social.uploads.live import FallbackLive, LiveState, MemoryLive
 from web.bus import Bus, LocalBus
@@ -51,6 +52,14 @@ class Shared:
         self.once = SharedIdempotency(RedisAnswers(link), IdempotencyStore(clock), clock)
         self.bus = self._redis_bus = RedisBus(link)
         self.live = FallbackLive(RedisLive(link.client), FAILURES, self.live)
+
+    def partials(self, beside: Partials) -> Partials:
+        """Return where workers keep what is left of failed encodes: in Redis, or each its own."""
+        if self._link is None:
+            return beside
+        from web.redis_link import FAILURES
+
+        return RedisPartials(self._link.client, FAILURES, beside)
 
     def start(self) -> None:
         """Begin to carry messages; Redis may come later."""

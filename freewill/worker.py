@@ -124,7 +124,6 @@ def _stream_settings(settings: Settings) -> StreamSettings:
         partitions=settings.streams_partitions,
         store="rocksdb://" if folder is not None else store,
         ladder=settings.media_ladder,
-        media_workers=settings.media_workers,
         media=MediaSettings(preset=settings.media_preset),
         workdir=work_path(settings),
         worker=worker_name(settings),

@@ -39,7 +39,7 @@ class ChildError(Exception):
 
 
 class ChildCrashed(Exception):
-    """The child ended without an answer: ``cause`` is ``timeout``, ``signal N`` or ``exit N``."""
+    """The child ended without an answer: ``cause`` is timeout, silence, ``signal N`` or ``exit N``."""
 
     def __init__(self, cause: str, stderr_tail: str) -> None:
         """Keep the cause and the last of stderr, for the log only."""
@@ -74,8 +74,10 @@ async def run_child(
     try:
         async with asyncio.timeout(limits.wall_seconds):
             await _send(process, {"limits": limits.as_json(), **request})
-            answer = await _listen(process, on_message)
+            answer = await _listen(process, on_message, limits.silent_seconds)
             await process.wait()
+    except ChildSilent:
+        raise ChildCrashed("silence", "") from None
     except TimeoutError:
         raise ChildCrashed("timeout", "") from None
     finally:
@@ -113,12 +115,30 @@ async def _send(process: asyncio.subprocess.Process, request: Mapping[str, Any])
     process.stdin.close()
 
 
-async def _listen(process: asyncio.subprocess.Process, on_message: OnMessage | None) -> Message | None:
-    """Pass messages on until the final one; None when stdout ended without it."""
+class ChildSilent(Exception):
+    """The child said nothing for as long as it may."""
+
+
+async def _listen(
+    process: asyncio.subprocess.Process, on_message: OnMessage | None, silent_seconds: float | None
+) -> Message | None:
+    """Pass messages on until the final one; None when stdout ended without it.
+
+    Raises:
+        ChildSilent: nothing came for too long; what handling a message takes does not count.
+    """
     assert process.stdout is not None
     while True:
         try:
-            line = await process.stdout.readline()
+            async with asyncio.timeout(silent_seconds) as patience:
+                line = await process.stdout.readline()
+        except TimeoutError:
+            if patience.expired():
+                raise ChildSilent from None
+            raise
+        except ValueError:
+            return None  # a line beyond LINE_BYTES
+        try:
             message = json.loads(line) if line else None
         except ValueError:
             return None

@@ -11,7 +11,10 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What the kernel and the parent allow one child: bytes, seconds, counts."""
+    """What the kernel and the parent allow one child: bytes, seconds, counts.
+
+    ``silent_seconds`` is how long it may say nothing, None for any time.
+    """
 
     address_space_bytes: int = 2 * GIB
     cpu_seconds: int = 30
@@ -19,8 +22,9 @@ class ChildLimits:
     open_files: int = 64
     wall_seconds: float = 30.0
     nice: int = 0
+    silent_seconds: float | None = None
 
-    def as_json(self) -> dict[str, float]:
+    def as_json(self) -> dict[str, float | None]:
         """Return the limits as a plain mapping for the request line."""
         return asdict(self)
 
@@ -58,4 +62,6 @@ ENCODE_CHILD = ChildLimits(
     wall_seconds=6 * 3600.0,
     # The front shares the machine: a request must win over an encode.
     nice=5,
+    # It tells of every eighth picture; sound alone, without a word in between, takes a minute an hour.
+    silent_seconds=900.0,
 )

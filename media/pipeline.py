@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from media import layout
 from media.child import ChildCrashed, ChildError, Message, run_child
 from media.delivery import content_type
-from media.ladder import SELECTIONS
+from media.ladder import rungs
 from media.limits import ENCODE_CHILD, ChildLimits, SourceLimits
 from media.stores import ObjectStore
 from tables.errors import AppError, ContentNotFound
@@ -23,7 +24,13 @@ Progress = Callable[[float | None, str], Awaitable[None]]
 OnPlayable = Callable[["MediaOutcome"], Awaitable[None]]
 
 WORKER = "media.workers.encode"
-TRANSCODE_ERROR = "TRANSCODE_ERROR"
+TRANSCODE_ERROR, STORAGE_ERROR = "TRANSCODE_ERROR", "STORAGE_ERROR"
+CRASHES = {
+    "timeout": "Converting the video took too long.",
+    "silence": "Converting the video stood still.",
+}
+MANY_TRIES = 1_000
+"""As often as whoever runs jobs tries at all."""
 OUT, FIRST, CAPTIONS = "out", "first", "captions"
 """Folders of a job: all outputs, those of the rung that is stored first, caption files."""
 EARLY = frozenset(f"thumbs/{name}.jpg" for name in ("poster", *layout.THUMBNAILS))
@@ -71,14 +78,32 @@ class MediaOutcome:
 
 
 class MediaError(Exception):
-    """A job failed: a code (O3 or TRANSCODE_ERROR), a reason for the owner, and whether to try again."""
+    """A job failed: a code (O3 or TRANSCODE_ERROR), a reason for the owner, and whether to try again.
 
-    def __init__(self, code: str, reason: str, *, retryable: bool) -> None:
+    ``tries`` bounds how often. ``said`` is what a child said of it, ``made`` what there was of outputs,
+    names and sizes in bytes: for operators only (B10).
+    """
+
+    def __init__(
+        self, code: str, reason: str, *, retryable: bool, tries: int = MANY_TRIES, said: str = ""
+    ) -> None:
         """Keep what apply_failed records."""
         self.code = code
         self.reason = reason
         self.retryable = retryable
+        self.tries = tries
+        self.said = said
+        self.made: list[tuple[str, int]] = []
         super().__init__(f"{code}: {reason}")
+
+
+class DiskTooFull(MediaError):
+    """Nothing was done, because less than ``needed_bytes`` are free on the work disk (B14)."""
+
+    def __init__(self, needed_bytes: int) -> None:
+        """Keep what is needed, in bytes, with what has to stay free."""
+        super().__init__(STORAGE_ERROR, "There is not enough disk space to process this.", retryable=True)
+        self.needed_bytes = needed_bytes
 
 
 async def run_job(
@@ -105,27 +130,41 @@ async def run_job(
     Raises:
         MediaError: With code, reason and whether a retry can help.
     """
-    if job.ladder not in SELECTIONS:
-        raise MediaError(TRANSCODE_ERROR, f"There is no ladder named {job.ladder!r}.", retryable=False)
+    try:
+        rungs(job.ladder)
+    except KeyError:
+        reason = f"There is no ladder named {job.ladder!r}."
+        raise MediaError(TRANSCODE_ERROR, reason, retryable=False) from None
     folder = workdir / f"{job.video_id}-{job.job_id}"
     report = _Monotone(progress)
     try:
-        await asyncio.to_thread(_fresh, folder, settings.min_free_bytes)
-        await report(0.0, "probing")
-        source = await _local_source(job, store, folder)
-        await _fetch_captions(job, store, folder / CAPTIONS)
-        relay = _Relay(job, store, folder, report, on_playable)
-        result = await _encode(job, source, folder, settings, relay)
-        await _store(job, store, folder / OUT, report)
-    except AppError as error:
-        raise MediaError(error.code, error.message, retryable=error.status >= 500) from error
-    except OSError as error:
-        raise MediaError(
-            "STORAGE_ERROR", f"The work disk failed: {error.strerror}.", retryable=True
-        ) from error
+        async with _foreseen(folder):
+            await asyncio.to_thread(_fresh, folder, settings.min_free_bytes)
+            await report(0.0, "probing")
+            source = await _local_source(job, store, folder)
+            await _fetch_captions(job, store, folder / CAPTIONS)
+            relay = _Relay(job, store, folder, report, on_playable)
+            result = await _encode(job, source, folder, settings, relay)
+            await _store(job, store, folder / OUT, report)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
     return _outcome(job, result)
+
+
+@asynccontextmanager
+async def _foreseen(folder: Path) -> AsyncIterator[None]:
+    """Turn failures of store, disk and child into the job's, with what it had made by then."""
+    try:
+        try:
+            yield
+        except AppError as error:
+            raise MediaError(error.code, error.message, retryable=error.status >= 500) from error
+        except OSError as error:
+            reason = f"The work disk failed: {error.strerror}."
+            raise MediaError(STORAGE_ERROR, reason, retryable=True) from error
+    except MediaError as error:
+        error.made = await asyncio.to_thread(_outputs, folder)
+        raise
 
 
 def _outcome(job: MediaJob, found: Message) -> MediaOutcome:
@@ -183,7 +222,7 @@ def _fresh(folder: Path, min_free_bytes: int) -> None:
     for name in (OUT, FIRST, CAPTIONS):
         (folder / name).mkdir(parents=True)
     if shutil.disk_usage(folder).free < min_free_bytes:
-        raise MediaError("STORAGE_ERROR", "There is not enough disk space to process this.", retryable=True)
+        raise DiskTooFull(min_free_bytes)
 
 
 async def _local_source(job: MediaJob, store: ObjectStore, folder: Path) -> Path:
@@ -220,7 +259,7 @@ async def _encode(
         "loudness_lufs": settings.loudness_lufs,
         "per_title": settings.per_title,
         "ladder": job.ladder,
-        "preset": settings.preset,
+        "preset": job.preset or settings.preset,
         "upscale": settings.upscale,
         "exact_bitrate": settings.exact_bitrate,
         "dash": settings.dash,
@@ -230,16 +269,24 @@ async def _encode(
     try:
         return await run_child(WORKER, request, settings.limits, relay)
     except ChildError as error:
-        if error.code != "UNEXPECTED":
-            raise MediaError(error.code, error.reason, retryable=error.retryable) from error
-        log.error("encode of %s failed unexpectedly: %s", job.video_id, error.details.get("traceback"))
-        raise MediaError(TRANSCODE_ERROR, "The video could not be converted.", retryable=True) from error
+        raise _refused(job, error, settings.min_free_bytes) from error
     except ChildCrashed as error:
         log.error("encode of %s ended with %s: %s", job.video_id, error.cause, error.stderr_tail)
-        reason = "Converting the video took too long."
-        if error.cause != "timeout":
-            reason = f"The converter ended unexpectedly ({error.cause})."
-        raise MediaError(TRANSCODE_ERROR, reason, retryable=error.cause != "timeout") from error
+        reason = CRASHES.get(error.cause, f"The converter ended unexpectedly ({error.cause}).")
+        again = error.cause != "timeout"
+        tries = 1 if error.cause == "silence" else MANY_TRIES
+        said = error.stderr_tail
+        raise MediaError(TRANSCODE_ERROR, reason, retryable=again, tries=tries, said=said) from error
+
+
+def _refused(job: MediaJob, error: ChildError, min_free_bytes: int) -> MediaError:
+    if error.code == "UNEXPECTED":
+        said = str(error.details.get("traceback"))
+        log.error("encode of %s failed unexpectedly: %s", job.video_id, said)
+        return MediaError(TRANSCODE_ERROR, "The video could not be converted.", retryable=True, said=said)
+    if "needed_bytes" in error.details:
+        return DiskTooFull(int(error.details["needed_bytes"]) + min_free_bytes)
+    return MediaError(error.code, error.reason, retryable=error.retryable)
 
 
 async def _store(job: MediaJob, store: ObjectStore, out: Path, report: _Monotone | None = None) -> None:

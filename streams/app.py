@@ -1,6 +1,5 @@
 """The stream application: topics, tables and agents put together (Z3, Z4). Nothing happens at import."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from ranking.catalogue import Catalogue
 from ranking.embedding import Encoder
 from ranking.trending import TrendingTags, public_tags
 from social.videos import VideoService
-from streams.agents import catalogue, engagement, media, notifications, trends
+from streams.agents import catalogue, encoding, engagement, media, notifications, trends
 from streams.agents.handling import each_event, each_slice
 from streams.dead_letters import DeadLetters
 from streams.folding import Fold
@@ -38,6 +37,7 @@ from streams.log.slices import Received, Slice
 from streams.log.topics import TopicPolicy
 from streams.reading import Progress
 from streams.roles import ALL_ROLES, MEDIA_SUFFIX, SERVING, Role
+from streams.scheduling import WAITING_LIMIT
 from streams.shown import Shown
 from streams.topics import (
     CATALOGUE_CHANGES,
@@ -95,7 +95,6 @@ class StreamSettings:
     partitions: int
     store: str
     ladder: str
-    media_workers: int
     media: MediaSettings
     workdir: Path
     worker: str | None = None
@@ -117,6 +116,7 @@ class StreamDeps:
     encoder: Encoder
     push: Callable[[str, str, dict[str, object]], object]
     clock: Callable[[], float] = time.time
+    encoder_queue: encoding.EncoderQueue | None = None
     on_encoded: Callable[[str, float], None] = lambda outcome, seconds: None
     on_dead_letter: Callable[[str, str], None] = lambda topic, code: None
     on_silent: Callable[[str, float], None] = lambda agent, seconds: None
@@ -321,14 +321,14 @@ def _register_media(
     topics: dict[str, Any], streams: Streams, settings: StreamSettings, deps: StreamDeps
 ) -> None:
     """Register the agents of the media pipeline."""
-    tools = media.EncodeTools(
+    assert deps.encoder_queue is not None
+    tools = encoding.EncodeTools(
         store=deps.store,
         workdir=settings.workdir,
         settings=settings.media,
         writer=streams.writer,
-        database=deps.database,
         videos=deps.videos,
-        slots=asyncio.Semaphore(settings.media_workers),
+        queue=deps.encoder_queue,
         clock=deps.clock,
         observed=deps.on_encoded,
     )
@@ -344,8 +344,8 @@ def _register_media(
     slices("uploads.enqueue", VIDEO_UPLOADED, lambda b: media.enqueue(b, deps.videos, settings.ladder))
     slices("media.apply", MEDIA_RESULTS, lambda b: media.apply_results(b, deps.videos, streams.writer))
     events = _events(topics, streams)
-    # More than one waits at a time: a job that pauses before its next try holds no slot.
-    events("media.encode", MEDIA_JOBS, lambda job: media.encode(job, tools), settings.media_workers * 4)
+    # They wait for their turn here, where priority and fairness reach them.
+    events("media.encode", MEDIA_JOBS, lambda job: encoding.encode(job, tools), WAITING_LIMIT)
     events("catalogue.embed", CONTENT_EVENTS, lambda fact: media.embed(fact, embedding), 1)
 
 

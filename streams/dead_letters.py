@@ -44,13 +44,22 @@ class DeadLetter(Record, frozen=True, kw_only=True):
         return base64.b64decode(self.value)
 
 
+class Unrepeatable(Exception):
+    """A handler's last word on a record: it goes to the dead letters at once, with this code (B9)."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """Keep what the letter says."""
+        self.code = code
+        super().__init__(message)
+
+
 def code_of(error: BaseException) -> str:
     """Return the stable code of an error.
 
     >>> code_of(KeyError("x"))
     'INTERNAL_ERROR'
     """
-    return error.code if isinstance(error, AppError) else AppError.code
+    return error.code if isinstance(error, AppError | Unrepeatable) else AppError.code
 
 
 class DeadLetters:

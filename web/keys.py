@@ -21,6 +21,7 @@ from web.routes import RateClass, Route
 
 if TYPE_CHECKING:
     # Only named here: the front runs with whatever it is given, and starts without loading them.
+    from media.partials import Partials
     from media.stores import ObjectStore
     from media.urls import MediaSigner
     from ranking.feed import FeedEngine
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from social.interactions import Interactions
     from social.uploads import UploadSessions
     from social.videos import VideoService
+    from social.videos.jobs import EncodingJobs
     from social.views import Principal
     from tables.analytics import AnalystTools
     from tables.reading import TableReader
@@ -173,6 +175,8 @@ class Deps:
     store: ObjectStore
     signer: MediaSigner
     uploads: UploadSessions
+    jobs: EncodingJobs
+    partials: Partials
     feeds: FeedEngine
     trending: TrendingTags
     videos_of: Callable[[str], Sequence[Card]]

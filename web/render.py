@@ -108,6 +108,7 @@ def video_answer(
         width=video.width,
         height=video.height,
         progress=video.progress,
+        processing_more=video.status == "READY" and video.job is not None,
         thumbnails=thumbnails(video, services),
         playback=playing,
         available_qualities=playing.qualities,
@@ -168,13 +169,14 @@ def video_post(video: "Video", services: "Deps") -> VideoPost:
 
 
 def encoding_answer(video: "Video") -> EncodingAnswer:
-    """Return how far the processing of a video is."""
+    """Return how far the processing of a video is; of a READY one, of what it gets (Y5, B44)."""
+    more = video.job if video.status == "READY" else None
     return EncodingAnswer(
         video_id=video.id,
         status=video.status.value,
-        job_status=job_status_004(video.status),
-        progress=video.progress,
-        stage=video.stage or None,
+        job_status=more.status.value if more else job_status_004(video.status),
+        progress=more.progress if more else video.progress,
+        stage=(more.stage if more else video.stage) or None,
         fail_code=video.fail_code,
         fail_reason=video.fail_reason,
     )

@@ -1,4 +1,4 @@
-"""What embedding and encoding agents ask of a video, and tell of it (D8, D26, B8)."""
+"""What embedding agents ask of a video, and tell of it (D8, D26)."""
 
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -6,24 +6,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from social.videos.processing import locked_video
 from social.videos.reading import load_card
 from tables.errors import ContentNotFound
-from tables.lifecycle import JobStatus, VideoStatus
-from tables.records import CatalogueChange, MediaJob
+from tables.records import CatalogueChange
 from tables.relational.engine import Database
-from tables.relational.models import EncodingJobRow, VideoRow
+from tables.relational.models import VideoRow
 from tables.relational.outbox import enqueue_numbered
-
-
-async def wants_encode(database: Database, job: MediaJob) -> bool:
-    """Tell whether a job is still to be done: it is open, and this is its newest try (B8)."""
-
-    async def query(session: AsyncSession) -> bool:
-        row = await session.get(EncodingJobRow, job.job_id)
-        if row is None or row.status in (JobStatus.COMPLETED, JobStatus.FAILED) or job.attempt < row.attempts:
-            return False
-        video = await session.get(VideoRow, job.video_id)
-        return video is not None and video.status == VideoStatus.TRANSCODING
-
-    return await database.read(query)
 
 
 async def publish_embedding(

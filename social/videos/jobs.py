@@ -10,40 +10,29 @@ from enum import Enum
 from functools import partial
 from typing import Final
 
+import structlog
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from media.ladder import RUNGS, SELECTIONS, rungs
 from social import paging
 from social.ids import canonical
-from social.videos import facts, processing
+from social.videos import processing
 from social.videos.access import own_row
 from social.videos.objects import SourceStore
-from social.videos.reading import job_view, load_assets, qualities
+from social.videos.reading import job_view
+from social.videos.reencoding import Encoding, ask, check_encoding, check_priority, refusal
+from social.videos.reports import Report, check_assets, result_of
 from social.videos.service import VideoService
 from social.views import EncodingJob, Page, Principal
-from tables.errors import InvalidStateTransition, Missing, ValidationFailed
+from tables.errors import ContentNotFound, InvalidStateTransition, Missing, ValidationFailed
 from tables.lifecycle import JobStatus, VideoStatus
 from tables.records import MediaJob, MediaResult
 from tables.relational.engine import Database
 from tables.relational.models import EncodingJobRow, EncodingQueueRow, VideoRow, moment
 
+log = structlog.get_logger(__name__)
 QUEUE: Final = "media"
 CANCELED: Final = "CANCELED"
-REENCODE_PRIORITY: Final = -10
-"""Of a job that adds to what plays already: after everything that nobody can watch yet."""
-MOST_PRIORITY: Final = 100
-PRESETS: Final = (
-    "ultrafast",
-    "superfast",
-    "veryfast",
-    "faster",
-    "fast",
-    "medium",
-    "slow",
-    "slower",
-    "veryslow",
-)
 RESCUED_AT_ONCE: Final = 100
 LOST_SECONDS: Final = 24 * 3600.0
 """A queued job that no worker has held for so long is not on the log any more."""
@@ -77,16 +66,6 @@ class QueueControl:
     paused: bool = False
     reason: str = ""
     slots: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """What a re-encode is to make: rungs or a ladder, the encoder's preset, and how urgent it is (B44)."""
-
-    qualities: Sequence[str] = ()
-    ladder: str = "core"
-    preset: str = ""
-    priority: int = REENCODE_PRIORITY
 
 
 class EncodingJobs:
@@ -183,11 +162,32 @@ class EncodingJobs:
         check_encoding(wanted)
         row = await self._database.read(lambda session: own_row(session, video_id, caller))
         if row.source_key is None or await self._store.stat(row.source_key) is None:
-            raise _refusal(row, "no source")
+            raise refusal(row, "no source")
         job_id = await self._videos.change(
-            row.id, partial(_reencode, video_id=row.id, caller=caller, wanted=wanted)
+            row.id, partial(ask, video_id=row.id, caller=caller, wanted=wanted)
         )
         return await self.find(job_id)
+
+    async def reported(self, report: Report) -> None:
+        """Apply an outside worker's report; one that is late, repeated or early changes nothing (B35, X67).
+
+        Raises:
+            ContentNotFound: CONTENT_NOT_FOUND.
+            ValidationFailed: VALIDATION_ERROR for assets that are not in the store.
+            InvalidStateTransition: INVALID_STATE_TRANSITION for READY without a master playlist.
+        """
+        known = canonical(report.video_id)
+        row = await self._database.read(lambda session: session.get(VideoRow, known)) if known else None
+        if row is None:
+            raise ContentNotFound
+        result = result_of(report, self._clock())
+        if row.status != VideoStatus.TRANSCODING:
+            log.info("report_ignored", video_id=row.id, status=row.status, reported=report.status)
+        elif result.outcome == "failed":
+            await self._videos.apply_failed(result)
+        else:
+            await check_assets(report, self._store)
+            await self._videos.apply_completed(result)
 
     async def control(self) -> QueueControl:
         """Return what operators decided of the queue."""
@@ -258,59 +258,6 @@ class EncodingJobs:
                 done[row.id] = again
                 await self._videos.drop_outputs(row.video_id)
         return done
-
-
-def check_priority(priority: int) -> None:
-    """Refuse what is no priority: VALIDATION_ERROR."""
-    if not -MOST_PRIORITY <= priority <= MOST_PRIORITY:
-        raise ValidationFailed(
-            f"A priority is {-MOST_PRIORITY} to {MOST_PRIORITY}.",
-            details={"field": "priority", "value": priority},
-        )
-
-
-def check_encoding(wanted: Encoding) -> None:
-    """Refuse what no encoder can make: VALIDATION_ERROR, ``details.field`` names it."""
-    check_priority(wanted.priority)
-    for field, value, known in (
-        *(("qualities", quality, tuple(RUNGS)) for quality in wanted.qualities),
-        ("ladder", wanted.ladder, tuple(SELECTIONS)),
-        ("preset", wanted.preset, ("", *PRESETS)),
-    ):
-        if value not in known:
-            raise ValidationFailed(
-                f"There is no such {field}.", details={"field": field, "value": value, "allowed": list(known)}
-            )
-
-
-def _refusal(video: VideoRow, reason: str) -> InvalidStateTransition:
-    return InvalidStateTransition(
-        "Only a READY video with its source, and without a job at work, is encoded again.",
-        details={"from": video.status, "to": video.status, "reason": reason},
-    )
-
-
-async def _reencode(
-    session: AsyncSession, *, video_id: str, caller: Principal, wanted: Encoding, at: float
-) -> str:
-    video = await own_row(session, video_id, caller, lock=True)
-    newest = await processing.newest_job(session, video.id)
-    if video.status != VideoStatus.READY:
-        raise _refusal(video, "not READY")
-    if newest is not None and newest.status in processing.WORKING:
-        raise _refusal(video, "a job is at work")
-    assets = (await load_assets(session, [video.id])).get(video.id, ())
-    asked = wanted.qualities or [rung.name for rung in rungs(wanted.ladder)]
-    # The master playlist is written anew: what it names has to be of one make.
-    names = [rung.name for rung in rungs("+".join({*asked, *qualities(assets)} & set(RUNGS)))]
-    parameters: dict[str, object] = {"qualities": names}
-    if wanted.preset:
-        parameters["preset"] = wanted.preset
-    job = processing.new_job(session, video.id, wanted.ladder, at, priority=wanted.priority, **parameters)
-    await session.flush()
-    facts.ask_encode(session, job, video, at)
-    facts.tell_job(session, "job_created", job, video, at)
-    return job.id
 
 
 async def _page(

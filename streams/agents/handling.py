@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from streams.dead_letters import UNDECODABLE, DeadLetters, code_of
+from streams.dead_letters import UNDECODABLE, DeadLetters, Unrepeatable, code_of
 from streams.log.errors import LogError
 from streams.log.lanes import in_lanes
 from streams.log.slices import Poison, Received, Slice
@@ -128,6 +128,8 @@ async def attempt(agent: str, work: Callable[[], Awaitable[None]]) -> Exception 
         try:
             await work()
             return None
+        except Unrepeatable as error:
+            return error
         except (Failure, LogError) as error:
             log.warning("agent_waits", agent=agent, error=str(error), retry_in_seconds=pause)
         except Exception as error:

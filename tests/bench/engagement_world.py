@@ -186,7 +186,7 @@ async def world(log: MessageLog, folder: Path, group: str = "bench", **options: 
     catalogue = Catalogue()
     settings = StreamSettings(
         app_id=group, data_dir=folder, partitions=PARTITIONS, store="memory://", ladder="short",
-        media_workers=1, media=MediaSettings(), workdir=folder, roles=frozenset({Role.ENGAGEMENT}), **options,
+        media=MediaSettings(), workdir=folder, roles=frozenset({Role.ENGAGEMENT}), **options,
     )  # fmt: skip
     nobody: Any = None  # the media agents are not registered
     deps = StreamDeps(

@@ -139,6 +139,7 @@ class VideoAnswer(Answer):
     width: int | None
     height: int | None
     progress: float = Field(ge=0, le=100)
+    processing_more: bool = Field(False, description="It plays, and more qualities are being made.")
     thumbnails: Thumbnails
     playback: Playback
     available_qualities: list[str] = Field(description="Those of the playlists, best first.")

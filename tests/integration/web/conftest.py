@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from media import layout
 from media.cloudfront import PolicySigner
 from media.layout import AssetType
+from media.partials import FilePartials
 from media.parts import parts_for
 from media.policies import UploadPolicy
 from media.probe import SourceInfo
@@ -36,6 +37,7 @@ from social.throttle import LoginThrottle
 from social.tokens import AccessTokens
 from social.uploads import UploadLinks, UploadSessions, UploadSettings, UploadTools
 from social.videos import VideoService
+from social.videos.jobs import EncodingJobs
 from social.videos.standing import Standings
 from social.views import Principal
 from streams.intake import EngagementIntake, WatchedVideo
@@ -416,6 +418,8 @@ def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, A
     signer = MediaSigner(signing_key(), "K1", BASE_URL, clock=clock)
     return {
         "videos": videos,
+        "jobs": EncodingJobs(database, videos, store, clock),
+        "partials": FilePartials(folder / "partials", clock),
         "delivery": Delivery(
             standings=Standings(database, clock), links=PolicySigner(signer.keys, lambda: [BASE_URL], clock)
         ),

@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from social.videos.jobs import LOST_SECONDS, Encoding, EncodingJobs, Wish
+from social.videos.jobs import LOST_SECONDS, EncodingJobs, Wish
 from social.videos.processing import MAX_RUNNING_PROGRESS
+from social.videos.reencoding import Encoding
 from tables.errors import InvalidStateTransition, Missing, NotContentOwner, ValidationFailed
 from tables.lifecycle import JobStatus, VideoStatus
 from tables.records import Asset, MediaJob
