@@ -5,7 +5,7 @@ files), ``first_rung_seconds``, ``ladder``, ``preset``, ``upscale``, ``exact_bit
 ``loudness_lufs``, ``per_title``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages:
 ``progress`` with percent and stage; ``early`` with folder and paths of pictures that are ready; ``rung``,
 when the set of the lowest rung is whole in ``first``, which is the parent's from then on. Result, and
-``rung``: length, size, and assets with keys relative to the video.
+``rung``: length, size, and assets with keys relative to the video; the result has ``usage``, too.
 """
 
 import os
@@ -23,6 +23,7 @@ from media.workers.outputs import Plan, RungEncoder
 from media.workers.packaging import Assets, Package
 from media.workers.probe import inspect
 from media.workers.protocol import Refused, Request, emit, serve
+from media.workers.usage import Usage
 
 AUDIO_AT, VIDEO_AT, PACKAGE_AT, PICTURES_AT = 1.0, 3.0, 88.0, 89.0
 COPIES = 2.5
@@ -47,8 +48,11 @@ class Span:
 def handle(request: Request) -> dict[str, Any]:
     """Do one job. The working folder is the output folder, so that no path needs escaping for libav."""
     os.chdir(request["out"])
+    usage = Usage()
     source = _open(request)
+    usage.lap("probing")
     sound = _sound(source, request["loudness_lufs"])
+    usage.lap("sound")
     plan = Plan(source.rate, request["preset"], request["exact_bitrate"], sound, request["dash"])
     texts = subtitles.collect(source, Path(request["captions"]))
     package = Package(plan, source.seconds, texts.cues)
@@ -59,17 +63,21 @@ def handle(request: Request) -> dict[str, Any]:
         share = _work(source, lowest) / (_work(source, lowest) + _work(source, rest))
         os.chdir(request["first"])
         span, following = Span(VIDEO_AT, span.at(share)), Span(span.at(share), PACKAGE_AT)
-        made, board = _encode(source, package, lowest, span)
+        made, board = _encode(source, package, lowest, span, usage)
         # Pictures, masters and manifest come again under the same keys, larger and with all rungs.
         emit("rung", **_described(source, [*package.finish(), *texts.write(), *made, *board.stills()]))
         assets += made
         os.chdir(request["out"])
         span = following
-    made, board = _encode(source, package, rest, span)
+        usage.lap("packaging")
+    made, board = _encode(source, package, rest, span, usage)
     emit("progress", percent=PICTURES_AT, stage="pictures")
     assets += [*made, *board.write()]
+    usage.lap("pictures")
     emit("progress", percent=PICTURES_AT, stage="packaging")
-    return _described(source, [*package.finish(board.tiles), *assets])
+    assets = [*package.finish(board.tiles), *assets]
+    usage.lap("packaging")
+    return _described(source, assets) | {"usage": usage.told()}
 
 
 def _described(source: Source, assets: Assets) -> dict[str, Any]:
@@ -126,7 +134,7 @@ def _work(source: Source, renditions: tuple[ladder.Rendition, ...]) -> float:
 
 
 def _encode(
-    source: Source, package: Package, renditions: tuple[ladder.Rendition, ...], span: Span
+    source: Source, package: Package, renditions: tuple[ladder.Rendition, ...], span: Span, usage: Usage
 ) -> tuple[Assets, pictures.Board]:
     """Decode once and feed these rungs; reports the share of the pictures that are through (B49).
 
@@ -147,8 +155,11 @@ def _encode(
     for encoder in encoders:
         encoder.close()
     Path(CUBE).unlink(missing_ok=True)
+    usage.lap("encoding")
     emit("progress", percent=span.end, stage="packaging")
-    return package.add(encoders), board
+    made = package.add(encoders)
+    usage.lap("packaging")
+    return made, board
 
 
 if __name__ == "__main__":
