@@ -341,7 +341,8 @@ export interface paths {
         /** How far the processing is. */
         get: operations["get_encoding"];
         put?: never;
-        post?: never;
+        /** Encode a READY video again, to more rungs or with other parameters; it stays READY. */
+        post: operations["encode_again"];
         delete?: never;
         options?: never;
         head?: never;
@@ -819,6 +820,126 @@ export interface paths {
         /** Set the regions that a video is not shown in. */
         put: operations["set_video_regions"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/media/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Encoding jobs, newest first. */
+        get: operations["list_media_jobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/media/jobs/{job_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One job, with what is left of its last failure. */
+        get: operations["get_media_job"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/media/jobs/{job_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a job: its video FAILED, or READY as it was. */
+        post: operations["cancel_media_job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/media/jobs/{job_id}/priority": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Say how urgent a job is. */
+        put: operations["prioritise_media_job"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/media/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether jobs begin, and how many wait. */
+        get: operations["get_media_queue"];
+        /** Pause, resume or throttle every worker; nothing queued is lost. */
+        put: operations["decide_media_queue"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/webhooks/transcoding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** An outside encoder's report of a video; again it changes nothing. */
+        post: operations["report_transcoding_001"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/transcoding": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** An outside encoder's report of a video; again it changes nothing. */
+        post: operations["report_transcoding"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2842,6 +2963,35 @@ export interface components {
             fail_reason: string | null;
         };
         /**
+         * EncodingRequest
+         * @description What a READY video is to be encoded to, beside what it has.
+         */
+        EncodingRequest: {
+            /**
+             * Qualities
+             * @description Rungs; none: those of the ladder.
+             * @default []
+             */
+            qualities: string[];
+            /**
+             * Ladder
+             * @default core
+             */
+            ladder: string;
+            /**
+             * Preset
+             * @description Of the encoder; empty: the server's.
+             * @default
+             */
+            preset: string;
+            /**
+             * Priority
+             * @description Operators choose it.
+             * @default null
+             */
+            priority: number | null;
+        };
+        /**
          * EngagementAnswer
          * @description Public counters of a video, from the table.
          */
@@ -3100,6 +3250,137 @@ export interface components {
             hour: string;
             /** Count */
             count: number;
+        };
+        /**
+         * JobAnswer
+         * @description A job; the numbers are measured, never guessed.
+         */
+        JobAnswer: {
+            /** Id */
+            id: string;
+            /** Video Id */
+            video_id: string;
+            /** Owner Id */
+            owner_id: string;
+            /** Title */
+            title: string;
+            /** Video Status */
+            video_status: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "processing" | "completed" | "failed";
+            /** Priority */
+            priority: number;
+            /** Progress */
+            progress: number;
+            /** Stage */
+            stage: string | null;
+            /** Ladder */
+            ladder: string;
+            /**
+             * Qualities
+             * @description What was asked for, when it is not the ladder.
+             */
+            qualities: string[];
+            /** Preset */
+            preset: string | null;
+            /**
+             * Outputs
+             * @description Rungs that are finished.
+             */
+            outputs: string[];
+            /** Attempts */
+            attempts: number;
+            /** Error Code */
+            error_code: string | null;
+            /** Error */
+            error: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            created_at: string;
+            /** Started At */
+            started_at: string | null;
+            /** Completed At */
+            completed_at: string | null;
+        };
+        /**
+         * JobList
+         * @description A page of jobs, newest first.
+         */
+        JobList: {
+            /** Items */
+            items: components["schemas"]["JobAnswer"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * JobWhole
+         * @description A job with what is left of its last failed try, for a week.
+         */
+        JobWhole: {
+            /** Id */
+            id: string;
+            /** Video Id */
+            video_id: string;
+            /** Owner Id */
+            owner_id: string;
+            /** Title */
+            title: string;
+            /** Video Status */
+            video_status: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "queued" | "processing" | "completed" | "failed";
+            /** Priority */
+            priority: number;
+            /** Progress */
+            progress: number;
+            /** Stage */
+            stage: string | null;
+            /** Ladder */
+            ladder: string;
+            /**
+             * Qualities
+             * @description What was asked for, when it is not the ladder.
+             */
+            qualities: string[];
+            /** Preset */
+            preset: string | null;
+            /**
+             * Outputs
+             * @description Rungs that are finished.
+             */
+            outputs: string[];
+            /** Attempts */
+            attempts: number;
+            /** Error Code */
+            error_code: string | null;
+            /** Error */
+            error: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            created_at: string;
+            /** Started At */
+            started_at: string | null;
+            /** Completed At */
+            completed_at: string | null;
+            /**
+             * Partial
+             * @description Why, what the encoder said, files that it had made.
+             */
+            partial: {
+                [key: string]: unknown;
+            } | null;
         };
         /**
          * LetterAnswer
@@ -3527,6 +3808,17 @@ export interface components {
             extensions: string[];
         };
         /**
+         * PriorityRequest
+         * @description How urgent a job is.
+         */
+        PriorityRequest: {
+            /**
+             * Priority
+             * @description The highest waiting one is next.
+             */
+            priority: number;
+        };
+        /**
          * PublicUser
          * @description A person as everybody sees them.
          */
@@ -3595,6 +3887,45 @@ export interface components {
              * @default false
              */
             fresh: boolean;
+        };
+        /**
+         * QueueAnswer
+         * @description The queue of all workers.
+         */
+        QueueAnswer: {
+            /** Paused */
+            paused: boolean;
+            /** Reason */
+            reason: string;
+            /** Slots */
+            slots: number | null;
+            /** Queued */
+            queued: number;
+            /** Processing */
+            processing: number;
+        };
+        /**
+         * QueueRequest
+         * @description What to change; what is left out stays.
+         */
+        QueueRequest: {
+            /**
+             * Paused
+             * @default null
+             */
+            paused: boolean | null;
+            /**
+             * Reason
+             * @description Why it is paused.
+             * @default
+             */
+            reason: string;
+            /**
+             * Slots
+             * @description Jobs at once in a worker; 0: its own setting.
+             * @default null
+             */
+            slots: number | null;
         };
         /**
          * ReadinessAnswer
@@ -3788,6 +4119,46 @@ export interface components {
             code: string;
             /** Message */
             message: string;
+        };
+        /**
+         * ReportedAsset
+         * @description One stored output.
+         */
+        ReportedAsset: {
+            /** Type */
+            type: string;
+            /**
+             * Quality
+             * @default null
+             */
+            quality: string | null;
+            /**
+             * Bandwidth
+             * @default null
+             */
+            bandwidth: number | null;
+            /**
+             * Width
+             * @default null
+             */
+            width: number | null;
+            /**
+             * Height
+             * @default null
+             */
+            height: number | null;
+            /**
+             * Codec
+             * @default null
+             */
+            codec: string | null;
+            /**
+             * Container
+             * @default null
+             */
+            container: string | null;
+            /** Filekey */
+            fileKey: string;
         };
         /**
          * SaveAnswer
@@ -4051,6 +4422,44 @@ export interface components {
             views: number;
         };
         /**
+         * TranscodingReport
+         * @description What an outside worker reports of a video: READY with its assets, or FAILED with a reason.
+         */
+        TranscodingReport: {
+            /** Videoid */
+            videoId: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "READY" | "FAILED";
+            /**
+             * Durationseconds
+             * @default null
+             */
+            durationSeconds: number | null;
+            /**
+             * Width
+             * @default null
+             */
+            width: number | null;
+            /**
+             * Height
+             * @default null
+             */
+            height: number | null;
+            /**
+             * Assets
+             * @default []
+             */
+            assets: components["schemas"]["ReportedAsset"][];
+            /**
+             * Failreason
+             * @default null
+             */
+            failReason: string | null;
+        };
+        /**
          * TransitionsAnswer
          * @description What may become of a video (C42).
          */
@@ -4304,6 +4713,12 @@ export interface components {
             height: number | null;
             /** Progress */
             progress: number;
+            /**
+             * Processing More
+             * @description It plays, and more qualities are being made.
+             * @default false
+             */
+            processing_more: boolean;
             thumbnails: components["schemas"]["Thumbnails"];
             playback: components["schemas"]["Playback"];
             /**
@@ -6255,6 +6670,122 @@ export interface operations {
                 };
             };
             /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    encode_again: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EncodingRequest"];
+            };
+        };
+        responses: {
+            /** @description Encode a READY video again, to more rungs or with other parameters; it stays READY. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobAnswer"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7).; INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8).; INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9102,6 +9633,738 @@ export interface operations {
                 };
             };
             /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_media_jobs: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                status?: ("queued" | "processing" | "completed" | "failed") | null;
+                owner_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Encoding jobs, newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobList"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_media_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One job, with what is left of its last failure. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobWhole"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_FOUND: There is nothing here: an unknown route, or an object of no listed kind. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    cancel_media_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description End a job: its video FAILED, or READY as it was. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_FOUND: There is nothing here: an unknown route, or an object of no listed kind. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    prioritise_media_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PriorityRequest"];
+            };
+        };
+        responses: {
+            /** @description Say how urgent a job is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobAnswer"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_FOUND: There is nothing here: an unknown route, or an object of no listed kind. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_media_queue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether jobs begin, and how many wait. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueueAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    decide_media_queue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QueueRequest"];
+            };
+        };
+        responses: {
+            /** @description Pause, resume or throttle every worker; nothing queued is lost. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueueAnswer"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    report_transcoding_001: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TranscodingReport"];
+            };
+        };
+        responses: {
+            /** @description An outside encoder's report of a video; again it changes nothing. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    report_transcoding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TranscodingReport"];
+            };
+        };
+        responses: {
+            /** @description An outside encoder's report of a video; again it changes nothing. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_STATE_TRANSITION: The move is not in the transition table (C42). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
             500: {
                 headers: {
                     [name: string]: unknown;
