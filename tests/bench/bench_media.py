@@ -245,7 +245,7 @@ def quality(
         "-hide_banner",
         "-nostats",
         "-i",
-        str(playlist),
+        str(folder / "playlist.m3u8"),
         "-i",
         str(source),
         "-filter_complex",
