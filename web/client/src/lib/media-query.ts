@@ -1,6 +1,8 @@
 import { useEffect, useState } from "preact/hooks";
 
 export const DESKTOP = "(min-width: 900px)";
+/** A finger, with which nothing is dropped on a page. */
+export const TOUCH = "(pointer: coarse)";
 
 export function useMedia(query: string): boolean {
   const [matches, setMatches] = useState(() => matchMedia(query).matches);

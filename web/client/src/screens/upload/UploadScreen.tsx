@@ -5,6 +5,7 @@ import { explain } from "../../api/errors";
 import { session } from "../../api/session";
 import type { Policy, UploadLimits } from "../../api/types";
 import { formatBytes, formatDuration, formatList } from "../../lib/format";
+import { TOUCH, useMedia } from "../../lib/media-query";
 import { useStore } from "../../lib/store";
 import { navigate } from "../../router";
 import { Button, LinkButton } from "../../ui/Button";
@@ -50,6 +51,7 @@ interface DropZoneProps {
 
 function DropZone({ known, compact, over, onFiles }: DropZoneProps): JSX.Element {
   const input = useRef<HTMLInputElement>(null);
+  const touch = useMedia(TOUCH);
   const accept = known?.items.flatMap((policy) => policy.extensions).map((e) => (e.startsWith(".") ? e : `.${e}`));
   return (
     <div class="drop" data-over={over || undefined} data-compact={compact || undefined}>
@@ -58,7 +60,7 @@ function DropZone({ known, compact, over, onFiles }: DropZoneProps): JSX.Element
           <FileVideo size={32} />
         </div>
       )}
-      <h2>{over ? "Let go to add" : compact ? "Add more videos" : "Drop videos anywhere on this page"}</h2>
+      <h2>{over ? "Let go to add" : compact ? "Add more videos" : touch ? "Choose videos to upload" : "Drop videos anywhere on this page"}</h2>
       {!compact && <Limits known={known} />}
       <input
         ref={input}
