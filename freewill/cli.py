@@ -6,15 +6,16 @@ Every command reads the same settings from the environment (INTERFACE, Process).
 import asyncio
 import json
 import sys
-from collections.abc import Container, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 
+from freewill.media_commands import app as media
+from freewill.printing import print_table
 from freewill.settings import Settings
 from tables.errors import AppError
 
@@ -29,8 +30,8 @@ app.add_typer(users, name="user")
 app.add_typer(config, name="config")
 app.add_typer(dead, name="dead-letters")
 app.add_typer(lake, name="lake")
+app.add_typer(media, name="media")
 out = Console()
-PIPED_COLUMNS = 10_000
 T = TypeVar("T")
 
 
@@ -84,7 +85,7 @@ def reconcile(
         (finding.what, finding.subject, finding.status, "yes" if finding.repaired else "no")
         for finding in found
     ]
-    _print_table(["what", "video or object", "status", "repaired"], rows)
+    print_table(["what", "video or object", "status", "repaired"], rows)
 
 
 @app.command()
@@ -174,7 +175,7 @@ def topics() -> None:
     """List the topics of the log: partitions, records, bytes."""
     from freewill.inspection import topic_rows
 
-    _print_table(
+    print_table(
         ["topic", "key", "partitions", "records", "end offsets"], _run(topic_rows(Settings())), right={2, 3}
     )
 
@@ -191,7 +192,7 @@ def tables(
         for line in _run(table_contents(Settings(), name, limit)):
             print(line)
         return
-    _print_table(["table", "key", "rows", "source", "what it is"], _run(table_rows(Settings())), right={2})
+    print_table(["table", "key", "rows", "source", "what it is"], _run(table_rows(Settings())), right={2})
 
 
 @app.command()
@@ -214,7 +215,7 @@ def sql(
         return
     found = json.loads(answer.body)
     rows = [tuple("" if value is None else str(value) for value in row) for row in found["rows"]]
-    _print_table(found["columns"], rows)
+    print_table(found["columns"], rows)
     if answer.truncated:
         Console(stderr=True).print(f"only the first {answer.rows} rows are shown", style="yellow")
 
@@ -254,7 +255,7 @@ def lake_show() -> None:
     """List the datasets that SQL sees."""
     from freewill.asking import dataset_rows
 
-    _print_table(["dataset", "kind", "rows", "as of", "what it is"], dataset_rows(Settings()), right={2})
+    print_table(["dataset", "kind", "rows", "as of", "what it is"], dataset_rows(Settings()), right={2})
 
 
 @app.command()
@@ -300,7 +301,7 @@ def dead_list(
     from freewill.inspection import dead_letter_rows
 
     rows = _run(dead_letter_rows(Settings(), topic=topic, code=code, state=state, limit=limit))
-    _print_table(["id", "at", "key", "code", "state", "message"], rows)
+    print_table(["id", "at", "key", "code", "state", "message"], rows)
 
 
 @dead.command("show")
@@ -325,16 +326,6 @@ def dead_drop(identities: Annotated[list[str], typer.Argument(help="Ids as liste
     from freewill.inspection import drop_dead_letters
 
     out.print(f"{_run(drop_dead_letters(Settings(), identities))} dropped")
-
-
-def _print_table(columns: list[str], rows: list[tuple[str, ...]], right: Container[int] = ()) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    # Piped to another program a row is one line: an id that is folded cannot be copied or parsed.
-    (out if out.is_terminal else Console(width=PIPED_COLUMNS)).print(table)
 
 
 if __name__ == "__main__":
