@@ -208,7 +208,7 @@ def _taste(row: Any) -> dict[str, int]:
     return {video: entry["actions"] for video, entry in positives.items() if entry["actions"]}
 
 
-def _server_parts() -> Any:
+def server_parts() -> Any:
     """Return the server and client of the end-to-end tests."""
     spec = importlib.util.spec_from_file_location("e2e_parts", ROOT / "tests/e2e/conftest.py")
     assert spec is not None
@@ -230,7 +230,7 @@ def _kafka(verb: str, folder: Path) -> None:
 
 
 async def _main(options: argparse.Namespace) -> None:
-    parts = _server_parts()
+    parts = server_parts()
     plan = Plan(kills=options.kills, seed=options.seed)
     print(
         f"{options.kills} kills on {options.broker}, tables on {options.store}, seed {options.seed}",

@@ -1,0 +1,146 @@
+"""The ways in for a file, in steps that can be asked for again: a form, chunks, parts at signed URLs."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+PART = 5_242_880
+PIECES = 3  # of a file in chunks
+
+
+@dataclass
+class Upload:
+    """One file on its way to one server, for one client of the end-to-end tests."""
+
+    client: Any
+    name: str
+    data: bytes
+    policy: str = "short"
+    title: str = "A clip"
+    path: str = ""
+    video: str = ""
+    sent: set[int] = field(default_factory=set)
+
+    async def go(self) -> Any:
+        """Do what is not done yet; return the last answer: the video's, or the first refusal."""
+        raise NotImplementedError
+
+    async def _ask(self, method: str, path: str, **options: Any) -> Any:
+        return await self.client.call(method, path, **options)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the last answer was a refusal."""
+        return bool(self.client.status >= 400)
+
+
+class Form(Upload):
+    """All at once: what was cut is sent again as a whole."""
+
+    async def go(self) -> Any:
+        form = aiohttp.FormData()
+        form.add_field("title", self.title)
+        form.add_field("policy", self.policy)
+        form.add_field("file", io.BytesIO(self.data), filename=self.name)
+        video = await self._ask("POST", "/api/v1/videos/upload", data=form)
+        self.video = "" if self.refused else video["id"]
+        return video
+
+
+class Chunks(Upload):
+    """Document 000: numbered chunks through the API."""
+
+    async def go(self) -> Any:
+        size = -(-len(self.data) // PIECES)
+        chunks = [self.data[at : at + size] for at in range(0, len(self.data), size)]
+        if not self.path:
+            said = {"filename": self.name, "file_size": len(self.data), "total_chunks": len(chunks)}
+            opened = await self._ask("POST", "/api/v1/uploads", json={**said, "policy": self.policy})
+            if self.refused:
+                return opened
+            self.path = f"/api/v1/uploads/{opened['session_id']}"
+        for number, chunk in enumerate(chunks, 1):
+            if number not in self.sent:
+                answer = await self._ask("PUT", f"{self.path}/chunks/{number}", data=io.BytesIO(chunk))
+                if self.refused:
+                    return answer
+                self.sent.add(number)
+        video = await self._ask("POST", f"{self.path}/finalize", json={"title": self.title})
+        self.video = "" if self.refused else video["id"]
+        return video
+
+
+class Parts(Upload):
+    """Document 001: a video that waits, and parts at signed URLs."""
+
+    draft = ""
+
+    async def go(self) -> Any:
+        if not self.path and (refusal := await self._open()):
+            return refusal
+        numbers = [number + 1 for number in range(-(-len(self.data) // PART)) if number + 1 not in self.sent]
+        if numbers:
+            wanted = await self._ask("POST", f"{self.path}/parts", json={"part_numbers": numbers})
+            if self.refused:
+                return wanted
+            for target in wanted["parts"]:
+                part = self.data[(target["part_number"] - 1) * PART :][:PART]
+                answer = await self._ask("PUT", target["upload_url"], data=io.BytesIO(part))
+                if self.refused:
+                    return answer
+                self.sent.add(target["part_number"])
+        done = await self._ask("POST", f"{self.path}/complete", json={})
+        self.video = "" if self.refused else self.draft
+        return done
+
+    async def _open(self) -> Mapping[str, Any] | None:
+        said = {"source_size_bytes": len(self.data)}
+        if not self.draft:
+            video = await self._ask(
+                "POST", "/api/v1/videos", json={"title": self.title, "policy": self.policy, **said}
+            )
+            if self.refused:
+                return dict(video)
+            self.draft = video["id"]
+        opened = await self._ask("POST", f"/api/v1/videos/{self.draft}/uploads", json=said)
+        if self.refused:
+            return dict(opened)
+        self.path = f"/api/v1/uploads/{opened['upload_session_id']}"
+        return None
+
+
+WAYS: Mapping[str, type[Upload]] = {"form": Form, "chunks": Chunks, "parts": Parts}
+
+
+def stored(server: Any) -> dict[str, int]:
+    """Return the sources in the store by video, with their sizes."""
+    root = server.data / "objects" / "videos"
+    return {path.parent.name: path.stat().st_size for path in root.glob("*/source.*")}
+
+
+def leftovers(server: Any) -> dict[str, Any]:
+    """Return what nobody will ever ask for again: a store and a table that differ, bytes of ended sessions.
+
+    Sessions that are open keep their bytes; of all others nothing may be left, and nothing of forms.
+    """
+    rows = dict(
+        server.query("SELECT id, source_key FROM videos WHERE source_key IS NOT NULL AND source_key != ''")
+    )
+    opened = {row[0] for row in server.query(
+        "SELECT id FROM upload_sessions WHERE status IN ('INITIATED', 'IN_PROGRESS', 'PAUSED')"
+    )}  # fmt: skip
+    waiting = {path.split("/")[0] for path in server.files("uploads")}
+    found = stored(server)
+    return {
+        name: value
+        for name, value in {
+            "objects without a row": sorted(set(found) - set(rows)),
+            "rows without an object": sorted(set(rows) - set(found)),
+            "parts without an open session": sorted(waiting - opened),
+            "temporary files": sorted(server.files("tmp/uploads")),
+        }.items()
+        if value
+    }
