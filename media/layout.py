@@ -12,6 +12,8 @@ videos/{id}/mp4/{quality}.mp4
 videos/{id}/thumbs/{small,medium,large,poster}.jpg, timeline_00.jpg, ..., preview.gif, preview.webp,
                    storyboard.jpg, storyboard.vtt
 videos/{id}/captions/{language}.vtt    given by people (Y6)
+images/{id}/source.{ext}           until its variants are made
+images/{id}/{small,medium,large,original}.{jpg,webp}
 federated/{id}/...                 the same, for what was downloaded from another instance (J22)
 uploads/{session}/...              parts of unfinished uploads, where the store itself keeps them
 """
@@ -22,6 +24,7 @@ from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
 VIDEOS: Final = "videos/"
+IMAGES: Final = "images/"
 FEDERATED: Final = "federated/"
 UPLOADS: Final = "uploads/"
 _CAPTION: Final = re.compile(r"videos/[^/]+/captions/[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\.vtt")
@@ -96,6 +99,11 @@ def federated_source_key(video_id: str, extension: str) -> str:
 def upload_prefix(session_id: str) -> str:
     """Return the prefix of an unfinished upload's parts."""
     return f"{UPLOADS}{session_id}/"
+
+
+def image_prefix(image_id: str) -> str:
+    """Return the prefix of everything that belongs to an image (B38)."""
+    return f"{IMAGES}{image_id}/"
 
 
 def owner(key: str) -> str | None:

@@ -65,3 +65,13 @@ ENCODE_CHILD = ChildLimits(
     # It tells of every eighth picture; sound alone, without a word in between, takes a minute an hour.
     silent_seconds=900.0,
 )
+
+IMAGE_CHILD = ChildLimits(
+    # A picture of 64 million pixels, its copy that fades what is transparent, and the interpreter.
+    address_space_bytes=3 * GIB // 2,
+    cpu_seconds=30,
+    file_bytes=32 * 1024 * 1024,
+    open_files=64,
+    wall_seconds=60.0,
+    nice=5,
+)

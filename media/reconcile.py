@@ -90,6 +90,29 @@ def compare(
     return findings
 
 
+def compare_keys(
+    found: Iterable[ObjectInfo], known: Collection[str], *, now: float, grace_seconds: float = GRACE_SECONDS
+) -> Findings:
+    """Return what to delete, and what is missing, where rows name every object that may be there.
+
+    Args:
+        found: the objects of an area of the store, such as those of some images.
+        known: the keys that the rows name, read after the listing.
+        now: the time of the listing, in seconds since the epoch.
+        grace_seconds: what is younger than this is left alone.
+
+    >>> compare_keys([ObjectInfo("images/1/lost.jpg", 1, "", "", 0.0)], {"images/2/small.jpg"}, now=1e9)
+    Findings(delete=['images/1/lost.jpg'], abort=[], missing=['images/2/small.jpg'], strange=[])
+    """
+    objects = list(found)
+    there = {info.key for info in objects}
+    old = (info for info in objects if info.modified_at <= now - grace_seconds)
+    return Findings(
+        delete=[info.key for info in old if info.key not in known],
+        missing=sorted(key for key in known if key not in there),
+    )
+
+
 def _owned(key: str, known: Known) -> bool:
     """Return whether a row stands behind an object; of originals only the one that the row names."""
     video_id = owner(key)

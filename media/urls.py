@@ -1,9 +1,10 @@
 """Signed, expiring media URLs (C31, C37, N18, X19).
 
 ``{base}/media/{token}/videos/{id}/hls/master.m3u8``: the token stands before the path, so that the
-relative URLs inside playlists keep it. It covers the prefix ``videos/{id}/``, the expiry and whom it was
-made for, with RSA (PKCS #1 v1.5, SHA-256): deterministic, so that every replica gives the same URL in the
-same time window and a CDN can cache it. ``media.cloudfront`` has the forms for a CDN that checks itself.
+relative URLs inside playlists keep it. It covers the prefix ``videos/{id}/`` or ``images/{id}/``, the expiry
+and whom it was made for, with RSA (PKCS #1 v1.5, SHA-256): deterministic, so that every replica gives the
+same URL in the same time window and a CDN can cache it. ``media.cloudfront`` has the forms for a CDN that
+checks itself.
 """
 
 import base64
@@ -21,6 +22,7 @@ __all__ = ["Audience", "Grant", "MediaSigner", "generate_key", "video_of"]
 
 MAX_TOKEN_LENGTH = 1024
 _CACHE_ENTRIES = 20_000
+_AREAS = frozenset({"videos", "images"})
 
 
 class Audience(StrEnum):
@@ -33,7 +35,7 @@ class Audience(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a signature opens: a video, for whom, and until when (seconds since the epoch)."""
+    """What a signature opens: a video or an image, for whom, and until when (seconds since the epoch)."""
 
     video_id: str
     audience: Audience
@@ -78,20 +80,23 @@ class MediaSigner:
         return f"{self.base_url}/media/{self.token(video_id, audience)}/videos/{video_id}/"
 
     def url(self, key: str, audience: Audience = Audience.PUBLIC) -> str:
-        """Return the signed URL of an object ``videos/{id}/...``."""
-        return f"{self.base_url}/media/{self.token(video_of(key), audience)}/{key}"
+        """Return the signed URL of an object ``videos/{id}/...`` or ``images/{id}/...``."""
+        return f"{self.base_url}/media/{self._token(_subject(key), audience)}/{key}"
 
     def token(self, video_id: str, audience: Audience = Audience.PUBLIC) -> str:
         """Return the token of a video: signed once per window, then from the cache."""
+        return self._token(f"videos/{video_id}", audience)
+
+    def _token(self, subject: str, audience: Audience) -> str:
         expiry = self.expiry()
-        known = self._tokens.get((video_id, audience))
+        known = self._tokens.get((subject, audience))
         if known is not None and known[0] == expiry:
             return known[1]
-        signature = self.keys.sign(_signed(video_id, audience, expiry))
+        signature = self.keys.sign(_signed(subject, audience, expiry))
         token = _encode(f"{expiry}.{self.keys.key_pair_id}.{audience}.".encode() + signature)
         if len(self._tokens) >= _CACHE_ENTRIES:
             self._tokens.clear()
-        self._tokens[video_id, audience] = (expiry, token)
+        self._tokens[subject, audience] = (expiry, token)
         return token
 
     def verify(self, token: str, key: str, now: float | None = None) -> Grant:
@@ -100,19 +105,20 @@ class MediaSigner:
         Raises:
             SignatureRefused: SIGNATURE_REFUSED: altered, expired, of an unknown key, or for another video.
         """
-        video_id = video_of(key)
-        grant = self._verified.get((token, video_id)) or self._checked(token, video_id)
+        subject = _subject(key)
+        grant = self._verified.get((token, subject)) or self._checked(token, subject)
         if (self._clock() if now is None else now) >= grant.expires_at:
             raise SignatureRefused("This link has expired.")
         return grant
 
-    def _checked(self, token: str, video_id: str) -> Grant:
+    def _checked(self, token: str, subject: str) -> Grant:
         """Check a signature that was not seen before: a player sends the same one with every file."""
         expiry, key_pair_id, audience, signature = _parse(token)
-        self.keys.check(key_pair_id, signature, _signed(video_id, audience, expiry))
+        self.keys.check(key_pair_id, signature, _signed(subject, audience, expiry))
         if len(self._verified) >= _CACHE_ENTRIES:
             self._verified.clear()
-        grant = self._verified[token, video_id] = Grant(video_id, audience, float(expiry))
+        grant = Grant(subject.partition("/")[2], audience, float(expiry))
+        self._verified[token, subject] = grant
         return grant
 
     def expiry(self) -> int:
@@ -129,15 +135,23 @@ def video_of(key: str) -> str:
     Raises:
         SignatureRefused: SIGNATURE_REFUSED: no such object is ever signed.
     """
-    parts = key.split("/", 2)
-    if len(parts) < 3 or parts[0] != "videos" or not parts[1] or ".." in key.split("/"):
+    area, _, video_id = _subject(key).partition("/")
+    if area != "videos":
         raise SignatureRefused
-    return parts[1]
+    return video_id
 
 
-def _signed(video_id: str, audience: Audience, expiry: int) -> bytes:
+def _subject(key: str) -> str:
+    """Return what a signature is for: ``videos/{id}`` or ``images/{id}`` (SIGNATURE_REFUSED for others)."""
+    parts = key.split("/", 2)
+    if len(parts) < 3 or parts[0] not in _AREAS or not parts[1] or ".." in key.split("/"):
+        raise SignatureRefused
+    return f"{parts[0]}/{parts[1]}"
+
+
+def _signed(subject: str, audience: Audience, expiry: int) -> bytes:
     """Return what is signed; the slash ends the id, so that no other id shares the prefix."""
-    return f"freewill-media\n{audience}\nvideos/{video_id}/\n{expiry}".encode()
+    return f"freewill-media\n{audience}\n{subject}/\n{expiry}".encode()
 
 
 def _parse(token: str) -> tuple[int, str, Audience, bytes]:
