@@ -28,6 +28,9 @@ class Upload:
         """Do what is not done yet; return the last answer: the video's, or the first refusal."""
         raise NotImplementedError
 
+    async def open(self) -> Any:
+        """Open a session where the way has one; return the refusal, None when it is open."""
+
     async def _ask(self, method: str, path: str, **options: Any) -> Any:
         return await self.client.call(method, path, **options)
 
@@ -53,16 +56,23 @@ class Form(Upload):
 class Chunks(Upload):
     """Document 000: numbered chunks through the API."""
 
-    async def go(self) -> Any:
-        size = -(-len(self.data) // PIECES)
-        chunks = [self.data[at : at + size] for at in range(0, len(self.data), size)]
+    def _cut(self) -> list[bytes]:
+        size = max(1, -(-len(self.data) // PIECES))
+        return [self.data[at : at + size] for at in range(0, len(self.data), size)] or [b""]
+
+    async def open(self) -> Any:
         if not self.path:
-            said = {"filename": self.name, "file_size": len(self.data), "total_chunks": len(chunks)}
+            said = {"filename": self.name, "file_size": len(self.data), "total_chunks": len(self._cut())}
             opened = await self._ask("POST", "/api/v1/uploads", json={**said, "policy": self.policy})
             if self.refused:
                 return opened
             self.path = f"/api/v1/uploads/{opened['session_id']}"
-        for number, chunk in enumerate(chunks, 1):
+        return None
+
+    async def go(self) -> Any:
+        if refusal := await self.open():
+            return refusal
+        for number, chunk in enumerate(self._cut(), 1):
             if number not in self.sent:
                 answer = await self._ask("PUT", f"{self.path}/chunks/{number}", data=io.BytesIO(chunk))
                 if self.refused:
@@ -79,7 +89,7 @@ class Parts(Upload):
     draft = ""
 
     async def go(self) -> Any:
-        if not self.path and (refusal := await self._open()):
+        if refusal := await self.open():
             return refusal
         numbers = [number + 1 for number in range(-(-len(self.data) // PART)) if number + 1 not in self.sent]
         if numbers:
@@ -96,7 +106,9 @@ class Parts(Upload):
         self.video = "" if self.refused else self.draft
         return done
 
-    async def _open(self) -> Mapping[str, Any] | None:
+    async def open(self) -> Any:
+        if self.path:
+            return None
         said = {"source_size_bytes": len(self.data)}
         if not self.draft:
             video = await self._ask(
