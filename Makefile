@@ -60,10 +60,11 @@ test: check ## Set up, check and run every test
 test-slow: setup ## The tests that take long: every clip, every crash point
 	@$(WITH_SERVICES) $(BIN)/python -m pytest -m slow tests
 
-soak: setup ## Kill the server 220 times under load, on both transports, and compare every count
+soak: setup ## Kill the server 235 times under load, on both transports, and compare all counts and uploads
 	$(BIN)/python tests/soak/kills.py --kills 100 --store memory://
 	$(BIN)/python tests/soak/kills.py --kills 100 --store rocksdb://
 	$(BIN)/python tests/soak/kills.py --kills 20 --store rocksdb:// --broker kafka://
+	$(BIN)/python tests/soak/kill_uploads.py --kills 15
 
 bench: setup ## Measure, print each figure beside its target
 	@for bench in tests/bench/bench_*.py; do echo; $(BIN)/python $$bench || exit 1; done
