@@ -34,7 +34,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,7 +90,8 @@ class Server:
 
     def end(self) -> None:
         """End the server and what it started: encodes of what was uploaded are not waited for."""
-        os.killpg(self._child.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
 
