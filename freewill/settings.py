@@ -79,6 +79,9 @@ class Settings(BaseSettings):
         gt=0,
         description="An encode silent for so long is queued again, once; then it fails.",
     )
+    media_first_rung_seconds: float = Field(
+        10.0, ge=0, description="Work, in seconds of 1080p30, from which a video plays before all is encoded."
+    )
     media_probes: int = Field(4, ge=1, le=64, description="Uploads examined at the same time.")
     media_preset: str = Field("veryfast", description="x264 preset.")
     media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")

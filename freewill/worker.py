@@ -124,7 +124,9 @@ def _stream_settings(settings: Settings) -> StreamSettings:
         partitions=settings.streams_partitions,
         store="rocksdb://" if folder is not None else store,
         ladder=settings.media_ladder,
-        media=MediaSettings(preset=settings.media_preset),
+        media=MediaSettings(
+            preset=settings.media_preset, first_rung_seconds=settings.media_first_rung_seconds
+        ),
         workdir=work_path(settings),
         worker=worker_name(settings),
         roles=settings.roles,
