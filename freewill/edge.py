@@ -46,6 +46,7 @@ def build_front(node: "Node") -> WebService:
         readiness=node.readiness,
         accounts=node.accounts,
         videos=node.videos,
+        images=node.images,
         interactions=node.interactions,
         comments=node.interactions.comments,
         graph=node.graph,

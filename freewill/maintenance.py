@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from freewill.accounts import build_accounts
+from freewill.images import build_images
 from freewill.keyring import open_keyring
 from freewill.settings import Settings
 from freewill.stores import opened_store
@@ -39,9 +40,11 @@ async def reconcile(settings: Settings, *, dry_run: bool) -> list[Finding]:
         async with opened_store(settings) as store:
             videos = VideoService(database, store, time.time)
             reconciler = Reconciler(database, store, videos, time.time)
+            images = build_images(settings, database, store, time.time)
             return [
                 *await reconciler.unfinished(dry_run=dry_run),
                 *await reconciler.objects(dry_run=dry_run),
+                *await images.objects.reconcile(dry_run=dry_run),
             ]
     finally:
         await database.close()
@@ -85,7 +88,9 @@ async def delete_user(settings: Settings, name: str) -> None:
         database = Database.open(settings.relational_url)
         try:
             videos, clock = VideoService(database, store, time.time), time.time
-            leaving = Leaving(database, videos, Interactions(database, clock), Graph(database, clock), clock)
+            images = build_images(settings, database, store, clock)
+            interactions, graph = Interactions(database, clock), Graph(database, clock)
+            leaving = Leaving(database, videos, interactions, graph, images, clock)
             await leaving.delete(user.id)
         finally:
             await database.close()

@@ -13,6 +13,7 @@ from freewill.analysts import Analysts
 from freewill.delivery import MediaDelivery
 from freewill.edge import build_front, find_video
 from freewill.encoding import Encoding
+from freewill.images import build_images, image_work
 from freewill.keyring import open_keyring
 from freewill.metrics import NodeMetrics
 from freewill.paths import (
@@ -86,6 +87,7 @@ class Node:
         self.shared = Shared(settings, clock, lambda use: self.metrics.redis_failures.labels(use).inc())
         self.accounts = build_accounts(settings, self.keyring, self.database, clock, self.shared.failures)
         self.videos = VideoService(self.database, self.store, clock)
+        self.images = build_images(settings, self.database, self.store, clock)
         self.reconciler = Reconciler(self.database, self.store, self.videos, clock)
         self.interactions = Interactions(self.database, clock)
         self.graph = Graph(self.database, clock)
@@ -132,6 +134,7 @@ class Node:
             store=self.store,
             catalogue=catalogue,
             encoder=StatisticsEncoder(settings.embedding_timeout_seconds),
+            images=image_work(self),
             push=self.hub.push,
             clock=self.clock,
             encoder_queue=self.encoding.queue,
@@ -167,6 +170,7 @@ class Node:
         await connect_when_reachable(self.log, self._prepare_log)
         if not self.settings.on_kafka:  # the only process: no upload is under way
             await self.videos.sweep_objects(everything=True)
+            await self.images.objects.sweep(everything=True)
             await self.uploads.sweep(everything=True)
         self._waiting_for.remove("log")
         await self.worker.start()
@@ -238,15 +242,18 @@ class Node:
     async def _sweep(self) -> None:
         """Remove what nobody owns any more: objects of lost uploads, event ids too old to come again."""
         await self.videos.sweep_objects()
+        await self.images.objects.sweep()
         await self.uploads.sweep()
         await self.store.tidy()
         await self.interactions.forget_old_events()
 
     async def _reconcile(self) -> None:
         await self.reconciler.unfinished()
+        await self.images.rescue()
 
     async def _compare_objects(self) -> None:
         await self.reconciler.objects()
+        await self.images.objects.reconcile()
 
     async def _maintain(self) -> None:
         await self.catalogue.maintain(self.clock())

@@ -1,4 +1,4 @@
-"""Deletes a person with all that is theirs (C25): videos, likes, saves, comments, follows, the account.
+"""Deletes a person with all that is theirs (C25): videos, images, likes, comments, follows, the account.
 
 One step at a time, each in its own transaction with its facts, so that counters and tables follow. What a
 crash leaves is an account with less; asking again goes on from there.
@@ -12,6 +12,7 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from social.graph import Graph
+from social.images import ImageService
 from social.interactions import Interactions
 from social.videos import VideoService
 from social.views import Principal
@@ -21,6 +22,7 @@ from tables.relational.engine import Database
 from tables.relational.models import (
     CommentRow,
     FollowRow,
+    ImageRow,
     LikeRow,
     SaveRow,
     SessionRow,
@@ -43,12 +45,14 @@ class Leaving:
         videos: VideoService,
         interactions: Interactions,
         graph: Graph,
+        images: ImageService,
         clock: Callable[[], float],
     ) -> None:
         self._database = database
         self._videos = videos
         self._interactions = interactions
         self._graph = graph
+        self._images = images
         self._clock = clock
 
     async def delete(self, user_id: str) -> None:
@@ -62,6 +66,8 @@ class Leaving:
         while not await self._finish(user_id):
             for video_id in await self._ids(select(VideoRow.id).where(VideoRow.owner_id == user_id)):
                 await _once(self._videos.delete(video_id, who))
+            for image_id in await self._images.of_owner(user_id):
+                await _once(self._images.delete(image_id, who))
             await self._take_back(who)
             await self._part(who)
 
@@ -102,6 +108,7 @@ class Leaving:
         at = self._clock()
         left = (
             select(VideoRow.id).where(VideoRow.owner_id == user_id),
+            select(ImageRow.id).where(ImageRow.owner_id == user_id),
             select(LikeRow.video_id).where(LikeRow.user_id == user_id),
             select(SaveRow.video_id).where(SaveRow.user_id == user_id),
             select(FollowRow.follower_id).where(FollowRow.following_id == user_id),

@@ -14,7 +14,7 @@ from ranking.catalogue import Catalogue
 from ranking.embedding import Encoder
 from ranking.trending import TrendingTags, public_tags
 from social.videos import VideoService
-from streams.agents import catalogue, encoding, engagement, media, notifications, trends
+from streams.agents import catalogue, encoding, engagement, images, media, notifications, trends
 from streams.agents.handling import each_event, each_slice
 from streams.dead_letters import DeadLetters
 from streams.folding import Fold
@@ -49,6 +49,7 @@ from streams.topics import (
     ENGAGEMENT_EVENTS,
     IMPRESSION_DELTAS,
     IMPRESSIONS,
+    MEDIA_IMAGES,
     MEDIA_JOBS,
     MEDIA_RESULTS,
     NOTIFICATIONS,
@@ -114,6 +115,7 @@ class StreamDeps:
     store: ObjectStore
     catalogue: Catalogue
     encoder: Encoder
+    images: images.ImageWork
     push: Callable[[str, str, dict[str, object]], object]
     clock: Callable[[], float] = time.time
     encoder_queue: encoding.EncoderQueue | None = None
@@ -346,6 +348,7 @@ def _register_media(
     events = _events(topics, streams)
     # They wait for their turn here, where priority and fairness reach them.
     events("media.encode", MEDIA_JOBS, lambda job: encoding.encode(job, tools), WAITING_LIMIT)
+    events("media.images", MEDIA_IMAGES, lambda job: images.process(job, deps.images), images.IN_FLIGHT)
     events("catalogue.embed", CONTENT_EVENTS, lambda fact: media.embed(fact, embedding), 1)
 
 

@@ -10,6 +10,7 @@ from tables.records import (
     ContentFact,
     EngagementDelta,
     EngagementEvent,
+    ImageJob,
     ImpressionDelta,
     Impressions,
     MediaJob,
@@ -55,6 +56,7 @@ class TopicSpec:
 
 VIDEO_UPLOADED = TopicSpec("video.uploaded", VideoUploaded, "video id")
 MEDIA_JOBS = TopicSpec("media.jobs", MediaJob, "video id", sliced=False)
+MEDIA_IMAGES = TopicSpec("media.images", ImageJob, "image id", sliced=False)
 MEDIA_RESULTS = TopicSpec("media.results", MediaResult, "video id", retention_seconds=WEEK_SECONDS)
 ENGAGEMENT_EVENTS = TopicSpec(
     "events.engagement", EngagementEvent, "user id", retention_seconds=31 * DAY_SECONDS
@@ -81,6 +83,7 @@ NOTIFICATIONS = TopicSpec("notifications", Notification, "recipient id", retenti
 TOPICS: tuple[TopicSpec, ...] = (
     VIDEO_UPLOADED,
     MEDIA_JOBS,
+    MEDIA_IMAGES,
     MEDIA_RESULTS,
     ENGAGEMENT_EVENTS,
     ENGAGEMENT_DELTAS,

@@ -104,6 +104,13 @@ class MediaResult(Record, frozen=True, kw_only=True):
     fail_reason: str | None = None
 
 
+class ImageJob(Record, frozen=True, kw_only=True):
+    """An image whose variants are to be made. Topic ``media.images``, key image id (B38)."""
+
+    image_id: str
+    at: float
+
+
 class EngagementEvent(Record, frozen=True, kw_only=True):
     """One thing a user did to a video. Topic ``events.engagement``, key user id (F1, F2).
 

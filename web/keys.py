@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from social.accounts import Accounts
     from social.comments import Comments
     from social.graph import Graph
+    from social.images import ImageService
     from social.interactions import Interactions
     from social.uploads import UploadSessions
     from social.videos import VideoService
@@ -168,6 +169,7 @@ class Deps:
     readiness: Callable[[], Readiness]
     accounts: Accounts
     videos: VideoService
+    images: ImageService
     delivery: Delivery
     interactions: Interactions
     comments: Comments

@@ -27,6 +27,7 @@ DEFAULT_LIMITS: Mapping[RateClass, Limit] = {
     RateClass.AUTH: Limit(100, 60),
     RateClass.UPLOADS: Limit(100, 86_400),
     RateClass.UPLOAD_PARTS: Limit(2_000, 60),  # six of the largest uploads, 308 parts each
+    RateClass.IMAGES: Limit(300, 3_600),
     RateClass.EVENTS: Limit(600, 60),
     RateClass.POLLING: Limit(600, 60),
     RateClass.FEDERATION: Limit(600, 60),

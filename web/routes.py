@@ -39,6 +39,7 @@ class RateClass(StrEnum):
     AUTH = "auth"
     UPLOADS = "uploads"
     UPLOAD_PARTS = "upload-parts"
+    IMAGES = "images"
     EVENTS = "events"
     POLLING = "polling"
     FEDERATION = "federation"

@@ -37,6 +37,7 @@ class Form:
     sha256: str = ""
     filename: str = ""
     has_file: bool = False
+    max_bytes: int | None = None
     fields: dict[str, list[str]] = field(default_factory=dict)
 
     def one(self, name: str, default: str = "") -> str:
@@ -58,14 +59,18 @@ class Form:
 
     def limit(self) -> int:
         """Return the most bytes that can still be right: the policy may come after the file."""
+        if self.max_bytes is not None:
+            return self.max_bytes
         if "policy" in self.fields:
             return self.policy().max_bytes
         return max(policy.max_bytes for policy in POLICIES.values())
 
 
 @asynccontextmanager
-async def receive(request: web.Request, folder: Path) -> AsyncIterator[Form]:
+async def receive(request: web.Request, folder: Path, max_bytes: int | None = None) -> AsyncIterator[Form]:
     """Take in a multipart form; the temporary file is gone when the block ends, however it ends.
+
+    ``max_bytes`` bounds the file of a form that has no policy.
 
     Raises:
         UnsupportedMedia: not multipart/form-data (UNSUPPORTED_MEDIA).
@@ -78,7 +83,7 @@ async def receive(request: web.Request, folder: Path) -> AsyncIterator[Form]:
         raise UnsupportedMedia(
             details={"content_type": request.content_type, "supported": ["multipart/form-data"]}
         )
-    form = Form(folder / f"{uuid4().hex}{SUFFIX}")
+    form = Form(folder / f"{uuid4().hex}{SUFFIX}", max_bytes=max_bytes)
     if (request.content_length or 0) > form.limit() + FORM_OVERHEAD_BYTES:
         raise too_large(form.limit())
     try:
@@ -107,8 +112,9 @@ async def _read_parts(request: web.Request, form: Form) -> None:
         raise ValidationFailed("The form is malformed.", details={"field": "body"}) from error
     if not form.has_file:
         raise missing_file()
-    if form.size_bytes > form.policy().max_bytes:
-        raise too_large(form.policy().max_bytes)
+    most = form.max_bytes or form.policy().max_bytes
+    if form.size_bytes > most:
+        raise too_large(most)
 
 
 async def _each_part(reader: MultipartReader, form: Form, turns: Turns) -> None:

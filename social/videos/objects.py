@@ -100,7 +100,7 @@ class ObjectKeeper:
             How many prefixes were settled.
         """
         limit = moment(self._clock())
-        query = select(ObjectRemovalRow.prefix)
+        query = select(ObjectRemovalRow.prefix).where(ObjectRemovalRow.prefix.startswith("videos/"))
         if not everything:
             query = query.where(ObjectRemovalRow.due_at <= limit)
 

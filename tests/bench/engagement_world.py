@@ -191,6 +191,7 @@ async def world(log: MessageLog, folder: Path, group: str = "bench", **options: 
     nobody: Any = None  # the media agents are not registered
     deps = StreamDeps(
         log=log, database=nobody, videos=nobody, store=nobody, catalogue=catalogue, encoder=nobody,
+        images=nobody,
         push=lambda user, event, data: None, clock=lambda: START + 86_400.0,
     )  # fmt: skip
     await declare_topics(log, PARTITIONS)

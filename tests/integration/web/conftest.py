@@ -21,6 +21,7 @@ from media.partials import FilePartials
 from media.parts import parts_for
 from media.policies import UploadPolicy
 from media.probe import SourceInfo
+from media.scanner import NoScanner
 from media.stores import FileStore
 from media.urls import MediaSigner, generate_key
 from ranking.catalogue import Catalogue
@@ -30,6 +31,7 @@ from social.accounts import Accounts, AccountTools
 from social.comments import Comments
 from social.graph import Graph
 from social.guard import SessionGuard
+from social.images import ImageService, ImageTools
 from social.interactions import Interactions
 from social.keys import KeyMaker, MasterKey
 from social.passwords import Passwords
@@ -423,6 +425,7 @@ def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, A
         "delivery": Delivery(
             standings=Standings(database, clock), links=PolicySigner(signer.keys, lambda: [BASE_URL], clock)
         ),
+        "images": ImageService(ImageTools(database, store, NoScanner(), clock)),
         "interactions": interactions,
         "comments": Comments(database, clock),
         "graph": Graph(database, clock),

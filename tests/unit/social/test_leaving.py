@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from media.scanner import NoScanner
 from social.graph import Graph
+from social.images import ImageService, ImageTools
 from social.leaving import Leaving
 from tables.errors import UserNotFound
 from tables.relational.models import (
@@ -28,7 +30,8 @@ class Died(BaseException):
 @pytest.fixture
 def leaving(world):
     graph = Graph(world.database, world.clock)
-    return Leaving(world.database, world.videos, world.interactions, graph, world.clock)
+    images = ImageService(ImageTools(world.database, world.store, NoScanner(), world.clock))
+    return Leaving(world.database, world.videos, world.interactions, graph, images, world.clock)
 
 
 async def full(world):

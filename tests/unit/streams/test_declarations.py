@@ -12,6 +12,7 @@ def test_topic_names_never_change():
     assert {topic.name: (topic.record.__name__, topic.keyed_by) for topic in TOPICS} == {
         "video.uploaded": ("VideoUploaded", "video id"),
         "media.jobs": ("MediaJob", "video id"),
+        "media.images": ("ImageJob", "image id"),
         "media.results": ("MediaResult", "video id"),
         "events.engagement": ("EngagementEvent", "user id"),
         "engagement.deltas": ("EngagementDelta", "content id"),
