@@ -65,6 +65,7 @@ soak: setup ## Kill the server 235 times under load, on both transports, and com
 	$(BIN)/python tests/soak/kills.py --kills 100 --store rocksdb://
 	$(BIN)/python tests/soak/kills.py --kills 20 --store rocksdb:// --broker kafka://
 	$(BIN)/python tests/soak/kill_uploads.py --kills 15
+	$(BIN)/python tests/soak/encodes.py --jobs 500
 
 bench: setup ## Measure, print each figure beside its target
 	@for bench in tests/bench/bench_*.py; do echo; $(BIN)/python $$bench || exit 1; done

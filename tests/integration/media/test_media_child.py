@@ -96,6 +96,19 @@ async def test_child_and_its_children_are_killed_when_time_is_up() -> None:
     assert await gone(started.get_nowait())
 
 
+async def test_child_and_its_children_are_killed_when_it_says_nothing() -> None:
+    """B42: it stands still, long before its time is up; what its messages take to handle does not count."""
+    started: asyncio.Queue[list[int]] = asyncio.Queue()
+    with pytest.raises(ChildCrashed, match="silence"):
+        await _pids(started, ChildLimits(wall_seconds=60, silent_seconds=3))
+    assert await gone(started.get_nowait())
+
+    async def slowly(message: Message) -> None:
+        await asyncio.sleep(0.02)
+
+    await run_child(MODES, {"mode": "chatter"}, ChildLimits(silent_seconds=3), slowly)
+
+
 async def test_child_and_its_children_are_killed_when_the_caller_is_cancelled() -> None:
     started: asyncio.Queue[list[int]] = asyncio.Queue()
     task = asyncio.create_task(_pids(started, ChildLimits(wall_seconds=60)))
