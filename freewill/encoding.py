@@ -11,6 +11,8 @@ from social.videos.jobs import EncodingJobs
 from streams.agents.encoding import STARTING, EncoderQueue, Space, follow
 from streams.roles import Role
 from streams.scheduling import Scheduler
+from streams.topics import MEDIA_JOBS
+from tables.records import MediaJob
 
 if TYPE_CHECKING:
     from freewill.node import Node
@@ -24,6 +26,7 @@ class Encoding:
     def __init__(self, node: "Node") -> None:
         """Build it; nothing begins before :meth:`run` has asked what operators decided."""
         settings = node.settings
+        self._node = node
         self._slots = settings.media_workers
         self._watchdog_seconds = settings.media_watchdog_seconds
         self.works = Role.MEDIA in settings.roles
@@ -36,7 +39,13 @@ class Encoding:
 
     async def run(self) -> None:
         """Follow decisions and the disk, for ever."""
-        await follow(self.queue, self._slots)
+        await follow(self.queue, self._slots, self._kept if self._node.settings.on_kafka else None)
+
+    def _kept(self, job: MediaJob) -> bool:
+        """Tell whether a job was delivered to this worker and still is; while partitions move, all are."""
+        app, topic = self._node.streams.media_app, MEDIA_JOBS.name
+        place = (topic, self._node.log.partition_for(topic, job.video_id.encode()))
+        return bool(app.rebalancing) or place in app.consumer.assignment()
 
     async def rescue(self) -> None:
         """Look for jobs that no encoder works on any more (B42)."""

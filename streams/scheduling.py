@@ -156,6 +156,7 @@ class _Entry:
     priority: int
     since: float
     turn: "asyncio.Future[Lease | None]"
+    task: "asyncio.Task[object] | None"
     over: asyncio.Event = field(default_factory=asyncio.Event)
     lease: Lease | None = None
 
@@ -204,7 +205,8 @@ class Scheduler:
             await other.over.wait()  # it was delivered twice: never two of one at once
         # No two came at the same moment: the order stays when one is given back.
         self._latest = max(self._clock(), self._latest + 1e-6)
-        entry = _Entry(job, job.priority, self._latest, asyncio.get_running_loop().create_future())
+        turn = asyncio.get_running_loop().create_future()
+        entry = _Entry(job, job.priority, self._latest, turn, asyncio.current_task())
         self._entries[job.job_id] = entry
         self._queue.add(job.job_id, job.owner_id, entry.priority, entry.since)
         self._dispatch()
@@ -303,6 +305,13 @@ class Scheduler:
                 entry.turn.set_result(None)
         self._expire()
         self._dispatch()
+
+    def abandon(self, kept: Callable[[MediaJob], bool]) -> None:
+        """Cancel the tasks of waiting jobs that are not kept: their partition is another worker's now."""
+        for entry in self._entries.values():
+            waits = entry.lease is None and not entry.turn.done()
+            if waits and entry.task is not None and not kept(entry.job):
+                entry.task.cancel()  # so that nothing is acknowledged
 
     def _take(self, worker: str, lease_seconds: float | None) -> Lease | None:
         self._expire()

@@ -104,8 +104,14 @@ class EncodeTools:
     observed: Callable[[str, float], None]  # outcome, seconds
 
 
-async def follow(parts: EncoderQueue, slots: int) -> None:
-    """Keep a worker's queue as operators and the disk want it, for ever; ``slots`` are the worker's own."""
+async def follow(parts: EncoderQueue, slots: int, kept: Callable[[MediaJob], bool] | None = None) -> None:
+    """Keep a worker's queue as operators and the disk want it, for ever.
+
+    Args:
+        parts: the queue and what it is led by.
+        slots: jobs at once that the worker is set to.
+        kept: tells whether a job's partition is still this worker's; None where there is only one worker.
+    """
     queue, jobs = parts.scheduler, parts.jobs
     held_at = float("-inf")
     loop = asyncio.get_running_loop()
@@ -115,6 +121,8 @@ async def follow(parts: EncoderQueue, slots: int) -> None:
             (queue.hold if control.paused else queue.release)(PAUSED)
             queue.resize(control.slots or slots)
             await parts.space.look()
+            if kept is not None:
+                queue.abandon(kept)
             if asked := queue.known():
                 queue.update(await jobs.open_jobs(asked), asked)
                 if loop.time() - held_at >= HELD_SECONDS:

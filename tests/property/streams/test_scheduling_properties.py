@@ -267,6 +267,18 @@ async def test_taker_is_woken_when_a_job_comes(encoder):
     assert await queue.take("far", 30.0, wait_seconds=0.01) is None
 
 
+async def test_waiting_job_is_left_alone_when_its_partition_moved(encoder):
+    """Its task is cancelled, so that nothing is acknowledged; what runs goes on."""
+    encoder.submit(job("a"), job("b"), job("c"))
+    await settle()
+    encoder.scheduler.abandon(lambda one: one.job_id == "c")
+    await settle()
+    assert [task.cancelled() for task in encoder.tasks] == [False, True, False]
+    encoder.let_go.set()
+    await settle()
+    assert encoder.begun == ["a", "c"]
+
+
 async def test_slot_is_free_again_when_a_waiting_job_is_cancelled(encoder):
     """A stop, or a partition that moves: nothing stays behind."""
     queue = encoder.scheduler
