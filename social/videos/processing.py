@@ -202,10 +202,12 @@ async def rescued(session: AsyncSession, job_id: str, silent_since: float, at: f
     Returns:
         Whether it was queued again; None when it has shown life, or ended, meanwhile.
     """
-    job = await session.get(EncodingJobRow, job_id, with_for_update=True)
+    known = await session.get(EncodingJobRow, job_id)
+    # The video first, as reports lock them, too.
+    video = await locked_video(session, known.video_id) if known is not None else None
+    job = await session.get(EncodingJobRow, job_id, with_for_update=True, populate_existing=True)
     if job is None or job.status not in WORKING or last_seen(job) > silent_since:
         return None
-    video = await locked_video(session, job.video_id)
     if video is None or video.status not in ENCODED:
         return None
     if job.status == JobStatus.PROCESSING and job.rescues > 0:
