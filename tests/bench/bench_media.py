@@ -175,11 +175,12 @@ async def measure(name: str, source: Path, runs: int, preset: str, tell: Callabl
                 command_costs.append(theirs(binary, source, info, folder / "c", preset))
             made["first rung apart"].append(await ours(source, folder / "b", settings, first=True))
             if binary and number == 0:
+                hls = folder / "a/store/videos/b/hls"
                 result["quality"] = [
                     (
                         rung,
-                        quality(binary, source, info, folder / "a/store/videos/b/hls", rung.rung.name, rung),
-                        quality(binary, source, info, folder / "c", str(index), rung),
+                        quality(binary, source, info, hls / rung.rung.name, rung),
+                        quality(binary, source, info, folder / "c" / str(index), rung),
                     )
                     for index, rung in enumerate(renditions("core", info.width, info.height))
                 ]
