@@ -99,7 +99,7 @@ class ImageMaker:
         except ChildCrashed as error:
             log.error("image %s ended with %s: %s", image_id, error.cause, error.stderr_tail)
             # A limit was met, or a decoder died: that is the file's doing, and would happen again.
-            bounds = error.cause == "timeout" or error.cause.startswith("signal")
+            bounds = error.cause.startswith("signal")
             code = "CORRUPTED_FILE" if bounds else TRANSCODE_ERROR
             reason = "The image could not be processed within bounds."
             raise MediaError(code, reason, retryable=not bounds) from error

@@ -69,9 +69,10 @@ ENCODE_CHILD = ChildLimits(
 IMAGE_CHILD = ChildLimits(
     # A picture of 64 million pixels, its copy that fades what is transparent, and the interpreter.
     address_space_bytes=3 * GIB // 2,
-    cpu_seconds=30,
+    cpu_seconds=40,
     file_bytes=32 * 1024 * 1024,
     open_files=64,
-    wall_seconds=60.0,
+    # Processor time is what bounds a hostile file; this bounds a machine that gives none.
+    wall_seconds=300.0,
     nice=5,
 )

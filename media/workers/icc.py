@@ -94,12 +94,9 @@ def _xyz(tag: bytes) -> tuple[float, ...]:
 def _curve(tag: bytes) -> NDArray[np.float32]:
     """Return the light of each of 256 code values (section 10.6, 10.18)."""
     axis = np.arange(256) / 255
-    if tag[:4] == b"para":
-        light = _parametric(tag, axis)
-    elif tag[:4] == b"curv":
-        light = _sampled(tag, axis)
-    else:
-        raise ValueError("no curve")
+    evaluate = {b"para": _parametric, b"curv": _sampled}[tag[:4]]
+    with np.errstate(all="ignore"):  # what is no number is found below
+        light = evaluate(tag, axis)
     if not np.isfinite(light).all():
         raise ValueError("a curve without bounds")
     return np.asarray(np.clip(light, 0.0, 1.0), np.float32)

@@ -57,7 +57,7 @@ PLAIN_CURVES: Final = frozenset(
 )
 """Tags of pictures that are sRGB: cameras write the video's curve and mean this one."""
 WHITE: Final = 255
-BAND_ROWS: Final = 256
+BAND_ROWS: Final = 64
 _TURNS: Final = {3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}
 """Quarters against the clock, by EXIF's orientation; those of ``_MIRRORED`` are mirrored afterwards."""
 _MIRRORED: Final = frozenset({2, 4, 5, 7})
@@ -158,7 +158,8 @@ def _small_item(
     if items.alpha not in found:
         return picture
     alpha = _array(found[items.alpha].reformat(*size, format="gray", interpolation=SHRINK))
-    return Picture(_times(picture.colours, alpha), alpha)
+    _fade(picture.colours, alpha)
+    return Picture(picture.colours, alpha)
 
 
 def _grid(path: Path, header: ImageHeader, items: heif.Items, limits: ImageLimits) -> VideoFrame:
@@ -187,9 +188,7 @@ def _small(frame: VideoFrame, size: tuple[int, int], *, tagged: bool = False) ->
         # The frame's own memory: what is changed here is what is made small below.
         pixels = np.ndarray(shape, np.uint8, memoryview(plane), strides=strides)
         if pixels[..., 3].min() < 255:
-            for top in range(0, len(pixels), BAND_ROWS):
-                band = pixels[top : top + BAND_ROWS]
-                band[..., :3] = _times(band[..., :3], band[..., 3])
+            _fade(pixels[..., :3], pixels[..., 3])
             faded = _array(whole.reformat(*size, format="rgba", interpolation=SHRINK))
             return Picture(np.minimum(faded[..., :3], faded[..., 3:]), faded[..., 3])
     return Picture(_rgb(frame, size, tagged=tagged))
@@ -208,10 +207,13 @@ def _array(frame: VideoFrame) -> Pixels:
     return np.asarray(frame.to_ndarray(), np.uint8)
 
 
-def _times(colours: Pixels, alpha: Pixels) -> Pixels:
-    """Return colours multiplied by an alpha plane of the same size, rounded."""
-    product = colours.astype(np.uint16) * alpha[..., np.newaxis]
-    return np.asarray((product + 127) // 255, np.uint8)
+def _fade(colours: Pixels, alpha: Pixels) -> None:
+    """Multiply colours by an alpha plane of the same size, in place; in bands, which stay in the cache."""
+    for top in range(0, len(colours), BAND_ROWS):
+        factor = alpha[top : top + BAND_ROWS].astype(np.uint16)
+        for channel in range(3):
+            band = colours[top : top + BAND_ROWS, :, channel]
+            band[:] = (band * factor + 127) // 255
 
 
 def _upright(picture: Picture, orientation: int) -> Picture:
@@ -282,9 +284,13 @@ def _webp(picture: Picture) -> bytes:
 
 def _straight(colours: Pixels, alpha: Pixels) -> Pixels:
     """Return BGRA whose colours are not multiplied by alpha any more."""
-    divisor = np.maximum(alpha, 1).astype(np.uint16)[..., np.newaxis]
-    straight = (colours.astype(np.uint16) * 255 + divisor // 2) // divisor
-    return np.dstack([np.minimum(straight, 255).astype(np.uint8)[..., ::-1], alpha])
+    straight = np.empty((*alpha.shape, 4), np.uint8)
+    divisor = np.maximum(alpha, 1).astype(np.uint16)
+    for channel in range(3):
+        whole = (colours[..., channel] * np.uint16(255) + divisor // 2) // divisor
+        straight[..., 2 - channel] = np.minimum(whole, 255)
+    straight[..., 3] = alpha
+    return straight
 
 
 def _encoded(name: str, frame: VideoFrame, options: Mapping[str, str]) -> bytes:
