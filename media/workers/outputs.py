@@ -197,6 +197,8 @@ def _open_hls(quality: str, plan: Plan) -> OutputContainer:
         f"hls/{quality}/playlist.m3u8",
         "hls",
         {
+            # Lets several frames of sound share a packet: without it, 40 kbit/s of every rung are headers.
+            "max_delay": "700000",
             "hls_time": f"{plan.segment_seconds * SPLIT_SLACK:.6f}",
             "hls_playlist_type": "vod",
             "hls_list_size": "0",
