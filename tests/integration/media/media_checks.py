@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 import m3u8
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.video.frame import VideoFrame
 
 from media.ladder import RUNGS, renditions
 from media.layout import THUMBNAILS
@@ -15,6 +17,8 @@ from media.stores import FileStore
 from tables.records import MediaJob
 
 VIDEO = "v1"
+RATE = 30
+SOUND = 48_000
 
 
 @dataclass
@@ -45,6 +49,30 @@ async def process(source: Path, folder: Path, settings: MediaSettings | None = N
     outcome = await run_job(job, store, folder / "work", settings, note)
     assert not list((folder / "work").iterdir()), "the scratch folder is always removed"
     return Done(outcome, folder / "store", told)
+
+
+def make_clip(
+    path: Path, *, seconds: float = 7.0, at: float = 1.0, level: float = 0.5, channels: str = "stereo"
+) -> None:
+    """Write black and quiet with a white second and a tone that begin together, in lossless sound."""
+    with av.open(str(path), "w", format="mov") as output:
+        video = output.add_stream("libx264", rate=RATE, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
+        audio = output.add_stream("pcm_s16le", rate=SOUND, layout=channels)
+        audio.metadata["language"] = "ger"
+        step = SOUND // RATE
+        for number in range(round(seconds * RATE)):
+            t = (number * step + np.arange(step)) / SOUND
+            tone = np.where((t >= at) & (t < at + 1), np.sin(2 * np.pi * 1000 * t), 0) * level * 32_000
+            interleaved = np.repeat(tone.astype(np.int16), audio.codec_context.channels)[np.newaxis]
+            sound = AudioFrame.from_ndarray(interleaved, format="s16", layout=channels)
+            sound.sample_rate, sound.pts, sound.time_base = SOUND, number * step, Fraction(1, SOUND)
+            output.mux(audio.encode(sound))
+            white = 255 if at <= number / RATE < at + 1 else 0
+            picture = VideoFrame.from_ndarray(np.full((180, 320, 3), white, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, RATE)
+            output.mux(video.encode(picture))
+        output.mux(video.encode(None))
 
 
 @dataclass

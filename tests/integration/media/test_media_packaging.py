@@ -11,17 +11,14 @@ import m3u8
 import mpegdash.parser
 import numpy as np
 import pytest
-from av.audio.frame import AudioFrame
 from av.packet import Packet
-from av.video.frame import VideoFrame
 
 from media import captions, layout
 from media.pipeline import MediaOutcome, MediaSettings, run_job
 from media.stores import FileStore
 from tables.records import MediaJob
+from tests.integration.media.media_checks import RATE, make_clip
 
-RATE = 30
-SOUND = 48_000
 SECONDS = 7
 ASS_HEADER = b"""[Script Info]
 ScriptType: v4.00+
@@ -35,30 +32,6 @@ Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
-
-
-def make_clip(
-    path: Path, *, seconds: float = SECONDS, at: float = 1.0, level: float = 0.5, channels: str = "stereo"
-) -> None:
-    """Write black and quiet with a white second and a tone that begin together, in lossless sound."""
-    with av.open(str(path), "w", format="mov") as output:
-        video = output.add_stream("libx264", rate=RATE, options={"preset": "ultrafast"})
-        video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
-        audio = output.add_stream("pcm_s16le", rate=SOUND, layout=channels)
-        audio.metadata["language"] = "ger"
-        step = SOUND // RATE
-        for number in range(round(seconds * RATE)):
-            t = (number * step + np.arange(step)) / SOUND
-            tone = np.where((t >= at) & (t < at + 1), np.sin(2 * np.pi * 1000 * t), 0) * level * 32_000
-            interleaved = np.repeat(tone.astype(np.int16), audio.codec_context.channels)[np.newaxis]
-            sound = AudioFrame.from_ndarray(interleaved, format="s16", layout=channels)
-            sound.sample_rate, sound.pts, sound.time_base = SOUND, number * step, Fraction(1, SOUND)
-            output.mux(audio.encode(sound))
-            white = 255 if at <= number / RATE < at + 1 else 0
-            picture = VideoFrame.from_ndarray(np.full((180, 320, 3), white, np.uint8), format="rgb24")
-            picture.pts, picture.time_base = number, Fraction(1, RATE)
-            output.mux(video.encode(picture))
-        output.mux(video.encode(None))
 
 
 def with_text_track(source: Path, path: Path, cues: Sequence[tuple[float, float, str]]) -> None:
