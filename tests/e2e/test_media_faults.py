@@ -20,7 +20,8 @@ STAGES = {
     "rest": lambda job, stage, progress, video: video == "READY" and stage == "transcoding" and progress > 45,
     "packaging": lambda job, stage, progress, video: stage in ("packaging", "pictures") and progress > 85,
     "storing": lambda job, stage, progress, video: stage == "storing",
-    "applying": lambda job, stage, progress, video: stage == "storing" and progress > 98,
+    # and the scratch is gone: all is stored, the outcome on its way to the log, or to the rows
+    "applying": lambda job, stage, progress, video: stage == "storing" and job == "processing",
 }
 
 
@@ -45,7 +46,7 @@ async def reach(server, video_id, stage):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         now = seen(server, video_id)
-        if now is not None and STAGES[stage](*now):
+        if now is not None and STAGES[stage](*now) and (stage != "applying" or not server.files("tmp")):
             return True
         if now is not None and now[0] in ("completed", "failed"):
             return False
