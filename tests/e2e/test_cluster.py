@@ -267,3 +267,27 @@ async def test_counts_stay_exact_when_workers_join_leave_and_are_killed(
     assert recovered["to_read"] < 0.2 * recovered["of"], recovered
     for task in reading:
         task.cancel()
+
+
+@pytest.mark.slow
+async def test_encode_ends_elsewhere_when_its_worker_is_killed(make_worker, make_client, shared_dir):
+    """B18, Y5: killed before anything plays, and while the rest is made; another media worker ends it."""
+    front = make_worker("web,engagement")
+    await front.start()
+    owner = await make_client(front).register()
+    for at in ("processing", "READY"):
+        settings = {"FREEWILL_MEDIA_FIRST_RUNG_SECONDS": "0"}
+        first, second = make_worker("media", **settings), make_worker("media", **settings)
+        await first.start()
+        video_id = (await owner.upload(shared_dir / "media/clips/rotated_video.mp4"))["id"]
+        path = f"/api/v1/videos/{video_id}/encoding"
+        await owner.eventually(path, lambda body, at=at: at in (body["job_status"], body["status"]), 120)
+        first.kill()
+        await second.start()
+        video = await owner.eventually(
+            f"/api/v1/videos/{video_id}",
+            lambda body: body["status"] == "READY" and not body["processing_more"],
+            180,
+        )
+        assert video["available_qualities"] == ["1080p", "720p", "480p", "360p"]
+        second.kill()
