@@ -82,6 +82,13 @@ class Settings(BaseSettings):
     media_first_rung_seconds: float = Field(
         10.0, ge=0, description="Work, in seconds of 1080p30, from which a video plays before all is encoded."
     )
+    media_loudness_lufs: float | None = Field(
+        -14.0,
+        ge=-40,
+        le=-5,
+        description="Loudness that sound is brought to (EBU R 128), LUFS; null: as it is.",
+    )
+    media_per_title: bool = Field(False, description="Leave out rungs that show no more than the one below.")
     media_probes: int = Field(4, ge=1, le=64, description="Uploads examined at the same time.")
     media_preset: str = Field("veryfast", description="x264 preset.")
     media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")

@@ -125,7 +125,10 @@ def _stream_settings(settings: Settings) -> StreamSettings:
         store="rocksdb://" if folder is not None else store,
         ladder=settings.media_ladder,
         media=MediaSettings(
-            preset=settings.media_preset, first_rung_seconds=settings.media_first_rung_seconds
+            preset=settings.media_preset,
+            first_rung_seconds=settings.media_first_rung_seconds,
+            loudness_lufs=settings.media_loudness_lufs or None,
+            per_title=settings.media_per_title,
         ),
         workdir=work_path(settings),
         worker=worker_name(settings),
