@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import langcodes
 import webvtt
 from webvtt.errors import MalformedCaptionError, MalformedFileError
 
 from media import layout
+from media.languages import name
 from media.mpd import with_captions
 from media.playlists import Clock, Segment, Subtitle, clock_of, media_playlist, with_subtitles
 from media.stores import ObjectStore
@@ -93,31 +93,6 @@ def _stamp(seconds: float) -> str:
     return (
         f"{millis // 3_600_000:02d}:{millis // 60_000 % 60:02d}:{millis // 1000 % 60:02d}.{millis % 1000:03d}"
     )
-
-
-def language(tag: str | None) -> str:
-    """Return the BCP 47 tag of a language as containers name it, ``und`` for what is none.
-
-    >>> language("eng"), language("pt-br"), language(None), language("not a language")
-    ('en', 'pt-BR', 'und', 'und')
-    """
-    try:
-        found = langcodes.standardize_tag(tag or "und")
-    except langcodes.tag_parser.LanguageTagError:
-        return "und"
-    return found if layout.is_caption(layout.caption_key("v", found)) else "und"
-
-
-def name(tag: str) -> str:
-    """Return the name of a language in itself.
-
-    >>> name("de"), name("und")
-    ('Deutsch', 'und')
-    """
-    if tag == "und":
-        return tag
-    shown = langcodes.Language.get(tag).autonym()
-    return (shown[:1].upper() + shown[1:]).replace('"', "")
 
 
 def rendition_files(cues_of: CuesOf, form: str, clock: Clock) -> dict[str, str]:

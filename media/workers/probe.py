@@ -13,7 +13,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from media.captions import language
+from media.languages import language
 from media.limits import SourceLimits
 from media.sniff import MIME
 from media.workers import source as src

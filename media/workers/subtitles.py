@@ -10,6 +10,7 @@ from av.subtitles.subtitle import AssSubtitle
 
 from media import captions
 from media.captions import Cue
+from media.languages import language
 from media.layout import AssetType
 from media.workers import source as src
 from media.workers.frames import Source
@@ -63,7 +64,7 @@ def _embedded(source: Source) -> Iterator[tuple[str, list[Cue]]]:
                 cues = list(_cues(opened, opened.streams[track["index"]], source))
         except src.BROKEN:
             continue
-        yield captions.language(track["language"]), _ended(cues, source.seconds)
+        yield language(track["language"]), _ended(cues, source.seconds)
 
 
 def _cues(opened: InputContainer, stream: Stream, source: Source) -> Iterator[Cue]:
