@@ -1,12 +1,12 @@
 """Variants of images, beside Pillow doing the same work in the same run.
 
-    .venv/bin/python tests/bench/bench_images.py [--runs N]
+    .venv/bin/python tests/bench/bench_images.py [--runs N] [--method N]
 
 Real frames of 1 to 12 megapixels, as JPEG and PNG. Each makes eight variants: four sizes, JPEG and WebP.
 ``ours`` is the function that the child runs; ``pillow`` decodes (a JPEG at the scale that is needed), turns,
-resizes bicubic, and encodes JPEG at 85 and WebP at 80, method 4, Pillow's own. Runs are interleaved; processor
-time is compared, and how near the small JPEG of each is to the upload made small without loss. ``child`` is the
-whole job: a process, the work, the store.
+resizes bicubic, and encodes JPEG at 85 and WebP at 80, by Pillow's own method 4 or another. Runs are
+interleaved; processor time is compared, and how near the small JPEG of each is to the upload made small without
+loss. ``child`` is the whole job: a process, the work, the store.
 
 Target: at most 1.0 of Pillow's processor time in the median of the pictures.
 """
@@ -58,7 +58,7 @@ def saved(picture: Image.Image, form: str, **options: object) -> bytes:
     return out.getvalue()
 
 
-def pillow(data: bytes, out: Path) -> None:
+def pillow(data: bytes, out: Path, method: int) -> None:
     """Make the same variants with Pillow."""
     picture = Image.open(io.BytesIO(data))
     turned = picture.getexif().get(0x0112, 1) >= 5
@@ -69,7 +69,7 @@ def pillow(data: bytes, out: Path) -> None:
     for name, size in reversed(sizes(width, height).items()):
         source = source.resize(size, Image.Resampling.BICUBIC)
         (out / f"{name}.jpg").write_bytes(saved(source, "JPEG", quality=85))
-        (out / f"{name}.webp").write_bytes(saved(source, "WEBP", quality=80, method=4))
+        (out / f"{name}.webp").write_bytes(saved(source, "WEBP", quality=80, method=method))
 
 
 def ours(data: bytes, out: Path) -> None:
@@ -108,14 +108,14 @@ async def jobs(uploads: dict[str, bytes], folder: Path) -> float:
     return (time.monotonic() - began) / len(uploads)
 
 
-def compare(name: str, data: bytes, folder: Path, runs: int) -> float:
+def compare(name: str, data: bytes, folder: Path, asked: argparse.Namespace) -> float:
     """Print one upload's figures; returns the median ratio of processor time."""
     mine, theirs = folder / "ours", folder / "pillow"
     mine.mkdir(exist_ok=True)
     theirs.mkdir(exist_ok=True)
     pairs = []
-    for run in range(runs + 1):
-        pair = cpu(lambda: ours(data, mine)), cpu(lambda: pillow(data, theirs))
+    for run in range(asked.runs + 1):
+        pair = cpu(lambda: ours(data, mine)), cpu(lambda: pillow(data, theirs, asked.method))
         pairs += [pair] if run else []  # the first loads codecs
     ratio = statistics.median(one / max(other, 1e-3) for one, other in pairs)
     took = statistics.median(one for one, _ in pairs)
@@ -132,13 +132,14 @@ def main() -> int:
     """Run the comparison; 1 when the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--method", type=int, default=4, help="of Pillow's WebP")
     asked = parser.parse_args()
     shared = Path(os.environ.get("FREEWILL_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
     uploads = material(shared)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Pillow {Image.__version__}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        ratios = [compare(name, data, folder, asked.runs) for name, data in uploads.items()]
+        ratios = [compare(name, data, folder, asked) for name, data in uploads.items()]
         whole = asyncio.run(jobs(uploads, folder))
     middle = statistics.median(ratios)
     met = middle <= MOST
