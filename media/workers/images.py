@@ -169,7 +169,9 @@ def _grid(path: Path, header: ImageHeader, items: heif.Items, limits: ImageLimit
     for item, frame in _items(path, limits):
         if item not in places:
             continue
-        columns = -(-header.width // frame.width)
+        columns, rows = -(-header.width // frame.width), -(-header.height // frame.height)
+        if columns * rows != len(items.tiles):
+            raise Refused("CORRUPTED_FILE", "The picture is not of the size that its header says.")
         row, column = divmod(places.pop(item), columns)
         tile = _rgb(frame, (frame.width, frame.height), tagged=not header.profile)
         part = canvas[row * frame.height :, column * frame.width :][: frame.height, : frame.width]

@@ -5,8 +5,8 @@
 Real frames of 1 to 12 megapixels, as JPEG and PNG. Each makes eight variants: four sizes, JPEG and WebP.
 ``ours`` is the function that the child runs; ``pillow`` decodes (a JPEG at the scale that is needed), turns,
 resizes bicubic, and encodes JPEG at 85 and WebP at 80, by Pillow's own method 4 or another. Runs are
-interleaved; processor time is compared, and how near the small JPEG of each is to the upload made small without
-loss. ``child`` is the whole job: a process, the work, the store.
+interleaved; processor time is compared, and how near the small JPEG of each is to the upload made small
+without loss. ``child`` is the whole job: a process, the work, the store.
 
 Target: at most 1.0 of Pillow's processor time in the median of the pictures.
 """
