@@ -125,6 +125,19 @@ def test_transparent_parts_stay_in_webp_and_are_white_in_jpeg(made: Any, form: s
     assert found["colour"] != "#ff00ff"
 
 
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "AVIF"])
+def test_half_transparent_colours_stay_in_webp_and_are_pale_in_jpeg(made: Any, form: str) -> None:
+    """Also where the upload is made small before anything else."""
+    pixels = np.empty((200, 2600, 4), np.uint8)
+    pixels[:] = (220, 30, 30, 128)
+    pixels[:, :1301] = (0, 255, 255, 0)
+    _, opened = made(saved(Image.fromarray(pixels), form, quality=95))
+    seen = np.asarray(opened("original.webp").convert("RGBA"), int)[100, 1500]
+    assert np.abs(seen - (220, 30, 30, 128)).max() < 8
+    flat = np.asarray(opened("original.jpg"), int)[100]
+    assert np.abs(flat[1500] - (237, 142, 142)).max() < 8
+
+
 def test_colours_are_srgb_when_the_upload_has_a_profile(made: Any) -> None:
     from PIL import ImageCms
 
