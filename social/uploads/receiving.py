@@ -35,8 +35,8 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 MAX_URLS = 1_000
 """Part URLs in one answer: more than the largest upload has parts."""
-ROWS_AT_ONCE = 3
-"""Transactions of parts at a time: a burst queues here, and keeps no other request from the database."""
+READS_AT_ONCE = 3
+"""Reads of parts at a time: a burst queues here, and keeps no other request from the database."""
 STREAM = 0  # the number under which an appended stream is locked
 
 
@@ -47,7 +47,7 @@ class Receiver:
         """Take the tools and what removes leftovers."""
         self._tools = tools
         self._cleaner = cleaner
-        self._turns = asyncio.Semaphore(ROWS_AT_ONCE)
+        self._turns = asyncio.Semaphore(READS_AT_ONCE)
 
     async def admit(self, session_id: str, caller: Principal | None) -> tuple[UploadSessionRow, Incoming]:
         """Let a session receive: INITIATED becomes IN_PROGRESS with its upload begun in the store (A53).
@@ -134,37 +134,48 @@ class Receiver:
             urls.append(PartUrl(number, url, size, float(expires_at)))
         return urls
 
-    async def refresh(self, row: UploadSessionRow) -> None:
-        """Note the parts that the store received by itself, or how far an appended stream is."""
+    async def refresh(
+        self, row: UploadSessionRow, confirmed: list[PartInfo]
+    ) -> tuple[UploadSessionRow, list[PartInfo]]:
+        """Note the parts that the store received by itself, or how far an appended stream is.
+
+        Returns the row and its parts as they are then; where the store has nothing else, nothing is written.
+        """
         if row.provider == "API_CHUNKS":
-            return
+            return row, confirmed
         upload, now = rows.incoming(row), self._tools.clock()
         try:
-            stored = await self._tools.parts.parts(upload) if row.part_count is not None else []
-            offset = await self._tools.parts.offset(upload) if row.part_count is None else None
+            if row.part_count is None:
+                offset, stored = await self._tools.parts.offset(upload), list[PartInfo]()
+            else:
+                offset, stored = 0, await self._tools.parts.parts(upload)
         except (InvalidStateTransition, StorageFailure) as error:  # ended, or down: the row is what we know
             log.info("upload_not_refreshed", session_id=row.id, error=repr(error))
-            return
+            return row, confirmed
+        fitting = [part for part in stored if part.number <= (row.part_count or 0)]
+        if rules.are_same(fitting, confirmed) and (
+            row.part_count is not None or offset == row.bytes_uploaded
+        ):
+            return row, confirmed
 
-        async def write(session: AsyncSession) -> None:
+        async def write(session: AsyncSession) -> tuple[UploadSessionRow, list[PartInfo]]:
             locked = await rows.find(session, row.id, None, lock=True)
-            if locked.status not in OPEN or locked.verdict is not None:
-                return
-            if offset is not None:
-                locked.bytes_uploaded = offset
-                return
-            fitting = [part for part in stored if part.number <= (row.part_count or 0)]
-            await rows.adopt(session, locked, fitting, now)
+            if locked.status in OPEN and locked.verdict is None:
+                if locked.part_count is None:
+                    locked.bytes_uploaded = offset
+                else:
+                    await rows.adopt(session, locked, fitting, now)
+                await session.flush()
+            return locked, await rows.parts_of(session, locked.id)
 
-        await self._run(write)
+        return await self._run(write)
 
     async def _run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        async with self._turns:
-            return await self._tools.database.run(work)
+        return await self._tools.database.run(work, whole=True)
 
     async def _read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         async with self._turns:
-            return await self._tools.database.read(work)
+            return await self._tools.database.read(work, whole=True)
 
     def _url_life(self, row: UploadSessionRow) -> tuple[int, int]:
         """Return for how many seconds a part URL is good, and until when: never past its session's end."""

@@ -193,6 +193,18 @@ def is_same(part: PartInfo, other: PartInfo | None) -> bool:
     return other is not None and (part.size_bytes, bare(part.etag)) == (other.size_bytes, bare(other.etag))
 
 
+def are_same(parts: Sequence[PartInfo], others: Sequence[PartInfo]) -> bool:
+    """Tell whether two lists, each by number, are of the same parts.
+
+    >>> are_same([PartInfo(1, 3, "a")], [PartInfo(1, 3, "a")]), are_same([PartInfo(1, 3, "a")], [])
+    (True, False)
+    """
+    return len(parts) == len(others) and all(
+        part.number == other.number and is_same(part, other)
+        for part, other in zip(parts, others, strict=True)
+    )
+
+
 def check_named(named: Mapping[int, str], stored: Iterable[PartInfo]) -> None:
     """Compare the list of a completion with what is stored (A29); a wrong list harms nothing stored.
 

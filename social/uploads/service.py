@@ -18,8 +18,10 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from media.parts import PartInfo
 from media.policies import extension
 from media.sniff import Container
+from social.ids import canonical
 from social.uploads import opening, rows, rules
 from social.uploads.cleaning import Cleaner, close
 from social.uploads.completing import Ask, Completer
@@ -68,7 +70,7 @@ class UploadSessions:
             row = opening.draft(owner, wanted, settings, now)
             return rows.view(await opening.insert(session, row, owner, settings, now), ())
 
-        return await self._tools.database.run(write)
+        return await self._tools.database.run(write, whole=True)
 
     async def check_quota(self, owner: Principal) -> None:
         """Refuse a form before its bytes are read when the day's uploads are used up (A24).
@@ -87,17 +89,17 @@ class UploadSessions:
         Raises:
             ContentNotFound: CONTENT_NOT_FOUND; NotContentOwner: NOT_CONTENT_OWNER.
         """
-        row = await self._tools.database.read(lambda session: rows.find(session, session_id, caller))
+        # Asked first: what is confirmed meanwhile is counted twice for a moment, not lost for one.
+        coming = await self._tools.live.arriving(canonical(session_id) or "")
+
+        async def query(session: AsyncSession) -> tuple[UploadSessionRow, list[PartInfo]]:
+            row = await rows.find(session, session_id, caller)
+            return row, await rows.parts_of(session, row.id)
+
+        row, parts = await self._tools.database.read(query, whole=True)
         if row.status in OPEN and row.provider_upload_id and row.verdict is None:
-            await self._receiver.refresh(row)
-        coming = await self._tools.live.arriving(row.id)
-
-        async def query(session: AsyncSession) -> UploadSession:
-            fresh = await rows.find(session, session_id, caller)
-            arriving = sum(coming.values()) if fresh.status in OPEN else 0
-            return rows.view(fresh, await rows.parts_of(session, fresh.id), arriving)
-
-        return await self._tools.database.read(query)
+            row, parts = await self._receiver.refresh(row, parts)
+        return rows.view(row, parts, sum(coming.values()) if row.status in OPEN else 0)
 
     async def latest(self, video_id: str) -> UploadSession | None:
         """Return the newest session of a video, None without one; the caller checked who asks (A23)."""

@@ -103,7 +103,7 @@ class VideoService:
             await session.flush()
             return (await reading.load(session, [video.id]))[video.id]
 
-        return await self._database.run(write)
+        return await self._database.run(write, whole=True)
 
     async def enqueue_encoding(self, video_id: str, ladder: str = DEFAULT_LADDER) -> bool:
         """Move UPLOADED to TRANSCODING and queue its one job; a second call changes nothing (B1, B8, C5)."""

@@ -6,10 +6,10 @@ SQLite runs in WAL mode with two pools: readers see the last commit, and one wri
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import structlog
 from sqlalchemy import event
@@ -19,7 +19,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from tables.errors import AppError, DatabaseFailure, ValidationFailed
+from tables.relational import sqlite
 from tables.relational.capture import capturing_session
+from tables.relational.grouping import Groups
 
 T = TypeVar("T")
 Synchronous = Literal["FULL", "NORMAL"]
@@ -52,6 +54,7 @@ class Database:
     def __init__(self, readers: AsyncEngine, writers: AsyncEngine) -> None:
         self._readers = readers
         self._writers = writers
+        self._groups = Groups(writers)
 
     @classmethod
     def open(cls, url: str, *, echo: bool = False, synchronous: Synchronous = "FULL") -> "Database":
@@ -64,7 +67,11 @@ class Database:
                 survives a power cut; NORMAL survives the death of the process only.
         """
         if make_url(url).get_backend_name() == "sqlite":
-            options = {"echo": echo, "pool_timeout": QUEUE_TIMEOUT_SECONDS}
+            options: dict[str, Any] = {
+                "echo": echo,
+                "pool_timeout": QUEUE_TIMEOUT_SECONDS,
+                "connect_args": {"async_creator_fn": sqlite.connect},
+            }
             readers = create_async_engine(url, pool_size=4, max_overflow=0, **options)
             writers = create_async_engine(url, pool_size=1, max_overflow=0, **options)
             prepare_sqlite(readers, "BEGIN", synchronous)
@@ -111,17 +118,23 @@ class Database:
         async with self._writers.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[AsyncSession], Awaitable[T]], *, whole: bool = False) -> T:
         """Run ``work`` in a transaction; after a transient failure run it again, up to three times (O14).
 
-        ``work`` must do nothing but talk to its session: it may run more than once.
+        ``work`` must do nothing but talk to its session: it may run more than once. With ``whole`` SQLite
+        does all of it on the writer's thread, where nothing else can be awaited, and in one commit with what
+        else waits: its one writer is free again as soon as the disk allows, however busy the loop is.
         """
-        return await self._retried(work, self.transaction, is_transient)
+        return await self._retried(lambda: self._written(work, whole), is_transient)
 
-    async def read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        """Run a query in a reading session; a transient failure or timeout is retried (O13, O15)."""
+    async def read(self, work: Callable[[AsyncSession], Awaitable[T]], *, whole: bool = False) -> T:
+        """Run a query in a reading session; a transient failure or timeout is retried (O13, O15).
+
+        ``whole`` as in :meth:`run`: one change of thread, however many statements.
+        """
         return await self._retried(
-            work, self.session, lambda error: is_transient(error) or isinstance(error, TimeoutError)
+            lambda: self._found(work, whole),
+            lambda error: is_transient(error) or isinstance(error, TimeoutError),
         )
 
     async def close(self) -> None:
@@ -132,29 +145,39 @@ class Database:
 
     @asynccontextmanager
     async def _open(self, engine: AsyncEngine, *, commit: bool) -> AsyncIterator[AsyncSession]:
-        try:
-            async with AsyncSession(
-                engine, expire_on_commit=False, autoflush=False, sync_session_class=capturing_session()
-            ) as session:
+        with _translated():
+            async with _session(engine) as session:
                 yield session
                 if commit:
                     await _commit(session)
-        except AppError:
-            raise
-        except (SQLAlchemyError, OSError, TimeoutError, CommitUnknown) as error:
-            raise _translate(error) from error
+
+    async def _written(self, work: Callable[[AsyncSession], Awaitable[T]], whole: bool) -> T:
+        """Write once."""
+        if not whole or self.dialect != "sqlite":
+            async with self.transaction() as session:
+                return await work(session)
+        with _translated():
+            return cast("T", await self._groups.run(work))
+
+    async def _found(self, work: Callable[[AsyncSession], Awaitable[T]], whole: bool) -> T:
+        """Read once."""
+        if not whole or self.dialect != "sqlite":
+            async with self.session() as session:
+                return await work(session)
+        with _translated():
+            async with self._readers.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                return await cast("sqlite.Connection", driver).whole(_unit(connection, work))
 
     async def _retried(
         self,
-        work: Callable[[AsyncSession], Awaitable[T]],
-        opener: Callable[[], AbstractAsyncContextManager[AsyncSession]],
+        once: Callable[[], Awaitable[T]],
         worth: Callable[[BaseException | None], bool],
     ) -> T:
         delay, started = FIRST_DELAY_SECONDS, monotonic()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with opener() as session:
-                    return await work(session)
+                return await once()
             except DatabaseFailure as failure:
                 late = monotonic() - started > RETRY_WINDOW_SECONDS
                 if attempt == ATTEMPTS or late or not worth(failure.__cause__):
@@ -164,6 +187,28 @@ class Database:
             await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311
             delay *= 4
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _session(bind: AsyncEngine | AsyncConnection) -> AsyncSession:
+    return AsyncSession(bind, expire_on_commit=False, autoflush=False, sync_session_class=capturing_session())
+
+
+async def _unit(connection: AsyncConnection, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    session = _session(connection)
+    try:
+        return await work(session)
+    finally:
+        await session.close()  # not left to its block, which would ask for a loop
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except AppError:
+        raise
+    except (SQLAlchemyError, OSError, TimeoutError, CommitUnknown) as error:
+        raise _translate(error) from error
 
 
 async def _commit(session: AsyncSession) -> None:
@@ -222,7 +267,11 @@ def prepare_sqlite(engine: AsyncEngine, begin: str, synchronous: Synchronous) ->
         cursor.close()
 
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver = connection.connection.driver_connection
+        if isinstance(driver, sqlite.Connection):
+            driver.begin(begin)
+        else:
+            connection.exec_driver_sql(begin)
 
     event.listen(engine.sync_engine, "connect", on_connect)
     event.listen(engine.sync_engine, "begin", on_begin)

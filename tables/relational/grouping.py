@@ -1,0 +1,121 @@
+"""Many transactions of SQLite's one writer in one commit (O14, DESIGN section 8).
+
+What a commit costs is waiting for the disk, once, however much is in it. So whoever waits while one is on its
+way goes into the next together, each in a savepoint of its own: one that fails takes only its own changes
+back. Nobody has an answer before the commit that has its changes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from tables.relational.capture import capturing_session
+from tables.relational.sqlite import Connection
+
+AT_ONCE: Final = 64
+"""Transactions in one commit: the first of them waits for the last."""
+Work = Callable[[AsyncSession], Awaitable[Any]]
+
+
+class _Asked(NamedTuple):
+    work: Work
+    answer: "asyncio.Future[Any]"
+
+
+class Groups:
+    """Runs works of sessions on a writer's thread, together with whatever else waits."""
+
+    def __init__(self, writers: AsyncEngine) -> None:
+        """Take the engine of the one writer; nothing starts."""
+        self._writers = writers
+        self._waiting: list[_Asked] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self, work: Work) -> Any:
+        """Return what ``work`` returns, committed; raise what it or the commit raises.
+
+        A caller who is cancelled leaves only when it is decided whether the change was made.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Asked(work, answer))
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain(), name="database writer")
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            await asyncio.wait([answer])
+            if not answer.cancelled():
+                answer.exception()  # looked at, so that asyncio does not report it as forgotten
+            raise
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                await self._next()
+        finally:
+            self._task = None
+
+    async def _next(self) -> None:
+        """Write what waits when it is our turn; when the transaction fails, all in it hear why."""
+        group: list[_Asked] = []
+        outcomes: list[_Done | BaseException]
+        try:
+            async with self._writers.connect() as connection:
+                group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+                driver = cast("Connection", (await connection.get_raw_connection()).driver_connection)
+                outcomes = await driver.whole(_together(connection, driver, [asked.work for asked in group]))
+        except BaseException as error:
+            if not group:  # there was no connection to be had
+                group, self._waiting = self._waiting, []
+            outcomes = [error] * len(group)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for asked, outcome in zip(group, outcomes, strict=True):
+                if isinstance(outcome, _Done):
+                    asked.answer.set_result(outcome.result)
+                else:
+                    asked.answer.set_exception(outcome)
+
+
+class _Done(NamedTuple):
+    result: Any
+
+
+async def _together(
+    connection: AsyncConnection, driver: Connection, works: Sequence[Work]
+) -> list[_Done | BaseException]:
+    """Do all in one transaction; runs on the connection's thread."""
+    outcomes: list[_Done | BaseException] = []
+    try:
+        await connection.begin()
+        for work in works:
+            outcomes.append(await _apart(connection, work))
+            if isinstance(outcome := outcomes[-1], BaseException) and not driver.in_transaction:
+                raise outcome  # a full disk ends a transaction, and with it what the others wrote
+        await connection.commit()
+    except BaseException:
+        await connection.rollback()
+        raise
+    return outcomes
+
+
+async def _apart(connection: AsyncConnection, work: Work) -> _Done | BaseException:
+    session = AsyncSession(
+        connection,
+        expire_on_commit=False,
+        autoflush=False,
+        sync_session_class=capturing_session(),
+        join_transaction_mode="create_savepoint",
+    )
+    try:
+        result = await work(session)
+        await session.commit()  # of the savepoint
+    except Exception as error:
+        return error
+    else:
+        return _Done(result)
+    finally:
+        await session.close()  # not left to its block, which would ask for a loop
