@@ -75,7 +75,8 @@ async def measure(clips: int, people: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         clip = Path(name) / "clip.mp4"
         await generate_clip(clip, KINDS[0], seconds=0.5, size=(64, 112))
-        server = served.Server(Path(name) / "data", FREEWILL_MEDIA_LADDER="reels", FREEWILL_LAKE_SECONDS="0")
+        calm = {"FREEWILL_MEDIA_LADDER": "reels", "FREEWILL_LAKE_SECONDS": "0"}
+        server = served.Server(Path(name) / "data", **calm)
         await server.start()
         try:
             await asyncio.to_thread(server.run, "media", "pause", "bench")

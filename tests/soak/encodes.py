@@ -26,7 +26,11 @@ ROOT = Path(__file__).resolve().parents[2]
 GROWTH_MB = 48
 LONGEST_SECONDS = 300.0
 PEOPLE = 4
-ENVIRONMENT = {"FREEWILL_MEDIA_LADDER": "reels", "FREEWILL_LAKE_SECONDS": "0"}
+ENVIRONMENT = {
+    "FREEWILL_MEDIA_LADDER": "reels",
+    "FREEWILL_LAKE_SECONDS": "0",
+    "FREEWILL_ACCESS_TOKEN_SECONDS": str(7 * 86_400),  # tokens outlive the run
+}
 
 
 def harness() -> Any:
