@@ -139,7 +139,7 @@ class FileParts:
     def _begin(self, upload: Incoming) -> Incoming:
         folder = self._folder(upload)
         if not self._root.is_dir():
-            self._root.mkdir(parents=True)
+            self._root.mkdir(parents=True, exist_ok=True)  # two may begin the first at once
             sync(self._root.parent)
         folder.mkdir(exist_ok=True)
         sync(self._root)
