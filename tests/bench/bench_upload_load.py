@@ -9,7 +9,7 @@ part that can be compared; ``accepted`` adds the child that looks into the file,
 ``load``: uploads of 10 MB in two parts at signed URLs, from a process of their own; meanwhile somebody
 creates sessions, reads them and one that has a part (``begun``), and asks ``/healthz`` (``idle``), which
 costs nothing: it says how long any answer takes. They are opened all at the same moment, and then all send;
-calls are told apart by when they began, ``opening`` or ``sending``. ``--complete`` of them are completed, too,
+calls are told apart by when they began, ``opening`` or ``sending``. ``--complete`` of them are completed too,
 since every video starts an encode. No request is repeated: a refusal is a failure.
 
 ``whole``: 1.5 GB as a form and in parts. What is sent is a clip and a ``free`` box behind it, so it is sound.
