@@ -85,7 +85,9 @@ async def watch(served: Any, server: Any, clips: list[Path], jobs: int) -> int:
                 if task.done():
                     task.result()
         seconds = time.monotonic() - began
-    await asyncio.sleep(3.0)
+    deadline = time.monotonic() + LONGEST_SECONDS
+    while process.children(recursive=True) and time.monotonic() < deadline:
+        await asyncio.sleep(0.5)  # the last ones are being embedded
     base, last = max(sizes[: max(1, len(sizes) // 5)]), statistics.median(sizes[-5:])
     children, scratch = len(process.children(recursive=True)), sorted(server.files("tmp"))
     middle, longest = statistics.median(done), max(done)
