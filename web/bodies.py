@@ -41,23 +41,29 @@ async def reading(request: web.Request, turns: Turns) -> AsyncIterator[AsyncIter
         async with aclosing(_in_turn(request, turns)) as body:
             yield body
     finally:
-        request.protocol.resume_reading()  # aiohttp reads, and drops, what was left
+        _resume(request)  # aiohttp reads, and drops, what was left
 
 
 async def _in_turn(request: web.Request, turns: Turns) -> AsyncGenerator[bytes, None]:
     content = request.content
-    request.protocol.resume_reading()
+    _resume(request)
     while first := await _first(content):
         _pause(request)
         async with turns:
-            request.protocol.resume_reading()
+            _resume(request)
             yield first
             yield content.read_nowait()
 
 
 def _pause(request: web.Request) -> None:
-    if not request.content.is_eof():  # all of it is here, and aiohttp's parser has nothing to pause
+    # With all of it here, or its sender gone, aiohttp has no parser to pause.
+    if request.protocol.connected and not request.content.is_eof():
         request.protocol.pause_reading()
+
+
+def _resume(request: web.Request) -> None:
+    if request.protocol.connected:
+        request.protocol.resume_reading()
 
 
 async def _first(content: StreamReader) -> bytes:
