@@ -104,8 +104,10 @@ async def _compare(server: Any, uploaders: Sequence[Uploader], seed: int) -> Non
             assert found.get(video) == len(uploader.data), (seed, uploader.way, video)
             [source] = (server.data / "objects" / "videos" / video).glob("source.*")
             assert source.read_bytes() == uploader.data, (seed, uploader.way, video)
-    opened = server.query("SELECT count(*) FROM upload_sessions WHERE status != 'COMPLETED'")
-    assert opened == [(0,)], (seed, opened)
+    # A kill may take the answer that named a new session: nobody knows it, and it ends by itself.
+    opened = server.query("SELECT status, bytes_uploaded FROM upload_sessions WHERE status != 'COMPLETED'")
+    assert all(row == ("INITIATED", 0) for row in opened), (seed, opened)
+    assert len(opened) <= sum(uploader.cut for uploader in uploaders), (seed, opened)
 
 
 async def _main(options: argparse.Namespace) -> None:

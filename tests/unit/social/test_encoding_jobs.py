@@ -112,6 +112,7 @@ async def test_rungs_are_asked_for_when_a_ready_video_is_encoded_again(world):
     video = await world.ready(owner)
     jobs = jobs_of(world)
     wanted = Encoding(qualities=("720p",), preset="slow", priority=3)
+    world.clock.now += 1.0  # the newest job is the latest made
     listed = await jobs.reencode(video.id, owner, wanted)
     assert (listed.job.qualities, listed.job.preset, listed.job.priority) == (("360p", "720p"), "slow", 3)
     job = (await sent(world))[-1]
