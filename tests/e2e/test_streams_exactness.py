@@ -63,7 +63,7 @@ async def send(viewers, batches, ledger, stop):
     return rest
 
 
-@pytest.mark.parametrize("store", ["memory://", "rocksdb://"])
+@pytest.mark.parametrize("store", ["rocksdb://", pytest.param("memory://", marks=pytest.mark.slow)])
 async def test_burst_counts_exactly_when_the_server_is_killed_in_its_middle(
     make_server, make_client, shared_dir, store
 ):
