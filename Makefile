@@ -8,7 +8,8 @@ CLIENT := web/client
 # Most of the suite waits for servers, kills and encodes: three at a time keep two cores busy.
 TEST_WORKERS ?= 3
 # In this order: the longest files first, so that no worker is left alone with one at the end.
-TESTS := tests/e2e tests/faults tests/contract tests/integration tests/property tests/unit
+TESTS := tests/e2e tests/faults tests/contract tests/integration tests/property tests/unit \
+  freewill streams tables media ranking federation social web
 DATA   ?= $(or $(FREEWILL_DATA_DIR),./data)
 # What `make services` started, as environment variables; absent when it did not run.
 SERVICES_ENV := .services/env
