@@ -51,8 +51,8 @@ async def probe_file(
         path: The file as received, absolute; its name means nothing.
         policy: Size, length and formats that apply.
         limits: Bounds of the child and of the source.
-        filename: The client's name for it: decides only whether unknown bytes are "damaged" or "of
-            another kind".
+        filename: The client's name for it: unknown bytes are "of another kind" when it has the ending of
+            one, and else "damaged", also where the way of the upload has no names.
 
     Raises:
         FileTooLarge: FILE_TOO_LARGE.
@@ -65,8 +65,8 @@ async def probe_file(
     if not size:
         raise CorruptedFile("The file is empty.")
     policy.check_size(size)
-    if container is Container.UNKNOWN and _claims_video(filename or path.name, policy):
-        raise CorruptedFile("The file does not hold what its name says.")
+    if container is Container.UNKNOWN and _claims_video(filename, policy):
+        raise CorruptedFile("The file is of no format that is known.")
     policy.check_format(container)
     request = {
         "path": str(path),
@@ -87,8 +87,8 @@ def _look(path: Path) -> tuple[int, Container]:
 
 
 def _claims_video(filename: str, policy: UploadPolicy) -> bool:
-    """Say whether the name has the ending of a listed format: then unknown bytes are damage (A7)."""
-    return Path(filename).suffix.lower().lstrip(".") in policy.supported()
+    """Say whether the name has the ending of a listed format, or none: unknown bytes are damage then (A7)."""
+    return Path(filename).suffix.lower().lstrip(".") in {"", *policy.supported()}
 
 
 def _refusal(error: ChildError, policy: UploadPolicy) -> AppError:

@@ -10,6 +10,7 @@ from media.sniff import MIME, Container
 from social.uploads.model import PART_BYTES, Verdict, Wanted
 from tables.errors import (
     ChecksumMismatch,
+    CorruptedFile,
     FileTooLarge,
     InvalidChunkSequence,
     InvalidFormat,
@@ -98,18 +99,21 @@ def _listed(policy: UploadPolicy, container: Container | None, said: str) -> Con
 
 
 def check_size(size_bytes: int | None, policy: UploadPolicy) -> None:
-    """Refuse a declared size that cannot be right (A4, A10).
+    """Refuse a declared size that cannot be right (A4, A7, A10).
 
     Raises:
-        ValidationFailed: VALIDATION_ERROR below one byte.
+        ValidationFailed: VALIDATION_ERROR below zero.
+        CorruptedFile: CORRUPTED_FILE for an empty file.
         FileTooLarge: FILE_TOO_LARGE over the policy's limit.
     """
     if size_bytes is None:
         return
-    if size_bytes < 1:
+    if size_bytes < 0:
         raise ValidationFailed(
-            "A file has at least one byte.", details={"field": "size", "value": size_bytes}
+            "A file has no fewer bytes than none.", details={"field": "size", "value": size_bytes}
         )
+    if size_bytes == 0:
+        raise CorruptedFile("The file is empty.", details={"field": "size"})
     policy.check_size(size_bytes)
 
 

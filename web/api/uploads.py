@@ -230,22 +230,15 @@ async def put_part(request: web.Request) -> web.Response:
 
 async def complete(request: web.Request, *, camel: bool) -> web.Response:
     """Check all parts and hand the source over (A29)."""
-    named: dict[int, str] | None = None
-    if request.can_read_body:
-        said = await _named(request, camel=camel)
-        if said.parts is not None:
-            named = {part.part_number: part.etag for part in said.parts}
+    named = await _named(request, camel=camel) if request.can_read_body else None
     with counted(request):
         session = await deps(request).uploads.complete(session_id_of(request), principal(request), named)
     return reply(session_answer(session, camel=camel))
 
 
-async def _named(
-    request: web.Request, *, camel: bool
-) -> shapes.CompleteRequest | shapes.CamelCompleteRequest:
-    if camel:
-        return await read_json(request, shapes.CamelCompleteRequest)
-    return await read_json(request, shapes.CompleteRequest)
+async def _named(request: web.Request, *, camel: bool) -> dict[int, str] | None:
+    said = await read_json(request, shapes.CamelCompleteRequest if camel else shapes.CompleteRequest)
+    return None if said.parts is None else {part.part_number: part.etag for part in said.parts}
 
 
 async def move(request: web.Request, *, operation: str, camel: bool) -> web.Response:
@@ -326,7 +319,8 @@ def _created(location: str, answer: BaseModel) -> web.Response:
 # -- rows of the route table
 
 _SEEN = (errors.ContentNotFound, errors.NotContentOwner, errors.DatabaseFailure)
-_DECLARED = (errors.FileTooLarge, errors.InvalidFormat, errors.UserNotFound, errors.DatabaseFailure)
+_DECLARED = (errors.FileTooLarge, errors.InvalidFormat, errors.CorruptedFile, errors.UserNotFound,
+             errors.DatabaseFailure)  # fmt: skip
 _SAID = (errors.ContentTooLong, errors.InvalidVisibility)
 _MOVED = (*_SEEN, errors.SessionExpired, errors.InvalidStateTransition)
 _RECEIVED = (

@@ -49,6 +49,20 @@ async def test_every_hostile_file_is_judged_as_expected(shared_dir: Path) -> Non
     assert not wrong
 
 
+@pytest.mark.parametrize(
+    ("filename", "refusal"),
+    [("", CorruptedFile), ("film.mov", CorruptedFile), ("film", CorruptedFile), ("film.iso", InvalidFormat)],
+)
+async def test_noise_is_damage_unless_its_name_says_that_it_is_no_video(
+    tmp_path: Path, filename: str, refusal: type[AppError]
+) -> None:
+    """A3, A7: parts at signed URLs have no name, and get the verdict of the other ways."""
+    path = tmp_path / "whatever.part"
+    path.write_bytes(bytes(range(128, 256)) * 500)
+    with pytest.raises(refusal):
+        await probe_file(path, SHORT, filename=filename)
+
+
 async def test_refused_format_lists_what_is_supported(shared_dir: Path, tmp_path: Path) -> None:
     """A3, A11: a renamed text file, and Matroska that is not WebM."""
     text = tmp_path / "video.mp4"

@@ -237,7 +237,7 @@ WRONG = (
     ({"Upload-Defer-Length": "1"}, 400, "VALIDATION_ERROR", "Upload-Length"),
     ({"Upload-Length": "-1"}, 400, "VALIDATION_ERROR", "Upload-Length"),
     ({"Upload-Length": "1_0"}, 400, "VALIDATION_ERROR", "Upload-Length"),
-    ({"Upload-Length": "0"}, 400, "VALIDATION_ERROR", "size"),
+    ({"Upload-Length": "0"}, 400, "CORRUPTED_FILE", "size"),
     ({"Upload-Length": str(600 * 1024 * 1024)}, 413, "FILE_TOO_LARGE", None),
     ({"Upload-Length": None, "Upload-Defer-Length": "2"}, 400, "VALIDATION_ERROR", "Upload-Defer-Length"),
     ({"Upload-Metadata": ""}, 400, "VALIDATION_ERROR", "title"),

@@ -166,7 +166,8 @@ async def test_errors_have_their_codes_when_chunks_are_wrong(front, ada):
     for said, code, http in (
         ({"file_size": 524_288_001}, "FILE_TOO_LARGE", 413),
         ({"filename": "a.mkv"}, "INVALID_FORMAT", 400),
-        ({"file_size": 0}, "VALIDATION_ERROR", 400),
+        ({"file_size": 0}, "CORRUPTED_FILE", 400),
+        ({"file_size": -1}, "VALIDATION_ERROR", 400),
         ({"total_chunks": 0}, "VALIDATION_ERROR", 400),
         ({"checksum": "md5"}, "VALIDATION_ERROR", 400),
         ({"policy": "huge"}, "VALIDATION_ERROR", 400),

@@ -17,6 +17,7 @@ from tables.errors import (
     ChecksumMismatch,
     Conflict,
     ContentNotFound,
+    CorruptedFile,
     DatabaseFailure,
     FileTooLarge,
     InfectedFile,
@@ -356,7 +357,7 @@ async def test_upload_is_refused_after_the_last_of_the_day(uploads_on):
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        ({"size_bytes": 0}, ValidationFailed),
+        ({"size_bytes": 0}, CorruptedFile),
         ({"size_bytes": -1}, ValidationFailed),
         ({"part_count": 0}, ValidationFailed),
         ({"part_count": 4}, ValidationFailed),
