@@ -95,6 +95,7 @@ class MediaDelivery:
         )
         for video_id in moved:
             log.info("video_archived", video_id=video_id)
+            self.tools.archive.forget(video_id)
             await self.purge(video_id, "archived")
 
     async def _last_played(self, video_id: str) -> float | None:

@@ -1,5 +1,7 @@
 """Moving what nobody watches to the archive, and asking for it back (R32)."""
 
+import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +11,9 @@ from media.stores import RESTORED_DAYS, ObjectStore
 
 KEPT = "thumbs/"
 """Pictures stay: pages show a video's card also while it is archived, and they are small."""
+WINDOW_SECONDS = 60.0
+"""For so long a video counts as there after it was seen: the store is not asked for every page of it."""
+REMEMBERED = 20_000
 
 
 class ArchiveState(StrEnum):
@@ -95,3 +100,36 @@ async def archive_state(store: ObjectStore, video_id: str) -> ArchiveState:
     if found is None or not found.archived:
         return ArchiveState.LIVE
     return ArchiveState.RESTORING if found.restoring else ArchiveState.ARCHIVED
+
+
+class ArchiveStates:
+    """Answers by video id, from memory where a video was there a moment ago; what is not is asked for."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, window_seconds: float = WINDOW_SECONDS
+    ) -> None:
+        """Remember nothing yet."""
+        self._clock = clock
+        self._window = window_seconds
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    async def of(self, store: ObjectStore, video_id: str) -> ArchiveState:
+        """Return whether a video can be played, LIVE for up to the window after it was archived elsewhere.
+
+        Raises:
+            StorageFailure: STORAGE_ERROR.
+        """
+        asked_at = self._clock()
+        if self._until.get(video_id, asked_at) > asked_at:
+            return ArchiveState.LIVE
+        state = await archive_state(store, video_id)
+        if state is ArchiveState.LIVE:
+            self._until[video_id] = asked_at + self._window
+            self._until.move_to_end(video_id)
+            while len(self._until) > REMEMBERED:
+                self._until.popitem(last=False)
+        return state
+
+    def forget(self, video_id: str) -> None:
+        """Ask again the next time: the video was archived."""
+        self._until.pop(video_id, None)

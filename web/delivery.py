@@ -1,9 +1,10 @@
 """What the front is given to deliver media: who may have it, where it is, who is told of changes."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from media.archive import ArchiveStates
 from media.regions import RegionOf, nowhere
 
 if TYPE_CHECKING:
@@ -50,3 +51,4 @@ class Delivery:
     purge: Callable[[str, str], Awaitable[None]] = nobody_to_tell
     changed: Callable[[str], object] = lambda video_id: None
     cdn_secret: str = ""
+    archive: ArchiveStates = field(default_factory=ArchiveStates)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from media.archive import ArchiveState, archive_state
+from media.archive import ArchiveState
 from media.layout import AssetType
 from media.manifests import Recommendation, Variant, device_of, recommend
 from media.regions import blocked
@@ -68,7 +68,8 @@ async def _archived(request: web.Request, video: "Video") -> str | None:
     """
     try:
         async with asyncio.timeout(ARCHIVE_WAIT_SECONDS):
-            return _ARCHIVE.get(await archive_state(deps(request).store, video.id))
+            services = deps(request)
+            return _ARCHIVE.get(await services.delivery.archive.of(services.store, video.id))
     except (StorageFailure, TimeoutError) as error:
         log.warning("archive_state_unknown", video_id=video.id, error=repr(error))
         return None

@@ -237,6 +237,7 @@ async def complete(request: web.Request, *, camel: bool) -> web.Response:
 
 
 async def _named(request: web.Request, *, camel: bool) -> dict[int, str] | None:
+    said: shapes.CompleteRequest | shapes.CamelCompleteRequest
     said = await read_json(request, shapes.CamelCompleteRequest if camel else shapes.CompleteRequest)
     return None if said.parts is None else {part.part_number: part.etag for part in said.parts}
 

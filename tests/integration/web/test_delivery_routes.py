@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from media.archive import archive_video
+from media.layout import master_key
+from media.stores import FileStore
 from media.urls import generate_key
 from social.videos.standing import Standings
 from tables.relational.models import VideoRow
@@ -255,6 +257,8 @@ async def test_archived_video_says_so_and_plays_when_it_was_restored(front, ada,
     """R32: the answer explains, bytes say 409, the owner asks for it back."""
     path = path_of((await playback_of(front, video))["hls_url"])
     await archive_video(front.deps.store, video)
+    assert (await playback_of(front, video))["state"] == "ready"  # remembered for a minute
+    front.deps.delivery.archive.forget(video)  # as the move to the archive does
     playing = (await (await front.client.get(f"/api/v1/videos/{video}")).json())["playback"]
     assert (playing["ready"], playing["state"], playing["hls_url"]) == (False, "archived", None)
     assert playing["poster_url"]
@@ -268,6 +272,30 @@ async def test_archived_video_says_so_and_plays_when_it_was_restored(front, ada,
     assert (answer.status, (await answer.json())["state"]) == (202, "live")
     assert (await front.client.get(path)).status == 200
     assert (await playback_of(front, video))["state"] == "ready"
+
+
+async def test_store_is_not_asked_when_videos_are_listed_and_once_a_minute_for_a_page(
+    front, ada, monkeypatch
+):
+    """C34, C44: what lists and pages say of READY videos stands in rows."""
+    videos = [(await front.upload(ada))["id"] for _ in range(4)]
+    for video in videos:
+        await front.make_ready(video)
+    asked, stat = [], FileStore.stat
+
+    async def counted(store, key):
+        asked.append(key)
+        return await stat(store, key)
+
+    monkeypatch.setattr(FileStore, "stat", counted)
+    for path in ("/api/v1/videos", f"/api/v1/users/{ada.id}/videos"):
+        listed = await (await front.client.get(path, params={"limit": 20}, headers=ada.headers)).json()
+        assert [item["playback"]["state"] for item in listed["items"]] == ["ready"] * 4
+    assert asked == []
+    for _ in range(3):
+        answer = await front.client.get(f"/api/v1/videos/{videos[0]}", headers=ada.headers)
+        assert (await answer.json())["playback"]["state"] == "ready"
+    assert asked == [master_key(videos[0])]
 
 
 async def test_operator_purges_and_nobody_else_may(build):

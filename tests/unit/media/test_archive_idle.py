@@ -3,9 +3,16 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from media.archive import ArchiveState, archive_idle, archive_state, restore_video
+from media.archive import (
+    ArchiveState,
+    ArchiveStates,
+    archive_idle,
+    archive_state,
+    archive_video,
+    restore_video,
+)
 from media.layout import master_key, picture_key, source_key
-from media.stores import FileStore
+from media.stores import FileStore, ObjectInfo
 
 DAY = 86_400.0
 
@@ -37,3 +44,28 @@ async def test_unwatched_videos_are_moved_and_come_back_when_asked_for(tmp_path:
     await restore_video(store, "old")
     assert await archive_state(store, "old") is ArchiveState.LIVE
     assert [info.key async for info in store.list("videos/old/") if info.archived] == []
+
+
+async def test_store_is_asked_once_in_a_while_when_a_video_is_there(tmp_path: Path) -> None:
+    """R32: what is archived is asked for every time, so that it plays as soon as it is back."""
+    now, asked = 0.0, 0
+
+    class Counting(FileStore):
+        async def stat(self, key: str) -> ObjectInfo | None:
+            nonlocal asked
+            asked += 1
+            return await super().stat(key)
+
+    store, states = Counting(tmp_path / "objects"), ArchiveStates(lambda: now, window_seconds=60.0)
+    await store.put_bytes(master_key("7"), b"x", content_type="text/plain")
+    assert {await states.of(store, "7") for _ in range(20)} == {ArchiveState.LIVE}
+    assert asked == 1
+    await archive_video(store, "7")
+    assert await states.of(store, "7") is ArchiveState.LIVE
+    now = 60.0
+    assert await states.of(store, "7") is ArchiveState.ARCHIVED
+    await restore_video(store, "7")
+    assert await states.of(store, "7") is ArchiveState.LIVE
+    await archive_video(store, "7")
+    states.forget("7")
+    assert await states.of(store, "7") is ArchiveState.ARCHIVED
