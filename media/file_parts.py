@@ -74,7 +74,7 @@ class FileParts:
             await flush(out)
             return await run_blocking(self._keep, temporary, number, receiver)
         finally:
-            out.close()
+            _close(out)
             await run_blocking(temporary.unlink, missing_ok=True)
 
     async def append(
@@ -92,7 +92,7 @@ class FileParts:
             await run_blocking(_still_there, out)
             return offset + receiver.size_bytes
         finally:
-            out.close()
+            _close(out)
 
     async def offset(self, upload: Incoming) -> int:
         """Return the size of the growing file."""
@@ -288,6 +288,12 @@ async def _open(path: Path, mode: str) -> BinaryIO:
         if isinstance(error.__cause__, FileNotFoundError):
             raise ended() from None
         raise
+
+
+def _close(out: BinaryIO) -> None:
+    """Close a file; bytes that a full disk did not take were refused when they were flushed."""
+    with contextlib.suppress(OSError):
+        out.close()
 
 
 def _claim(out: BinaryIO, offset: int) -> None:

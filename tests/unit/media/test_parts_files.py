@@ -56,22 +56,26 @@ def full_after(size_bytes: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, ignored)
 
 
+@pytest.mark.parametrize("chunks", [[300_000] * 5, [1 << 20, 1_024, 300_000]])
 async def test_nothing_of_a_part_stays_when_the_disk_is_full(
-    parts: FileParts, upload: Incoming, tmp_path: Path
+    parts: FileParts, upload: Incoming, tmp_path: Path, chunks: list[int]
 ) -> None:
-    """O9: STORAGE_ERROR, and the room is free again."""
+    """O9: STORAGE_ERROR, and the room is free again, also when a few bytes had waited for more to come."""
     before = sorted(path.name for path in (tmp_path / "uploads/s-1").iterdir())
     with full_after(1 << 20), pytest.raises(StorageFailure) as failure:
-        await parts.put(upload, 1, body(*[b"x" * 300_000] * 5), max_bytes=1 << 30)
+        await parts.put(upload, 1, body(*(b"x" * size for size in chunks)), max_bytes=1 << 30)
     assert failure.value.details["cause"] == os.strerror(errno.EFBIG)
     assert sorted(path.name for path in (tmp_path / "uploads/s-1").iterdir()) == before
     assert await parts.parts(upload) == []
 
 
-async def test_append_goes_on_when_the_disk_was_full(parts: FileParts, upload: Incoming) -> None:
+@pytest.mark.parametrize("chunks", [[300_000] * 5, [1 << 20, 1_024, 300_000]])
+async def test_append_goes_on_when_the_disk_was_full(
+    parts: FileParts, upload: Incoming, chunks: list[int]
+) -> None:
     """What was stored counts, as after a cut."""
     with full_after(1 << 20), pytest.raises(StorageFailure):
-        await parts.append(upload, 0, body(*[b"x" * 300_000] * 5), max_bytes=1 << 30)
+        await parts.append(upload, 0, body(*(b"x" * size for size in chunks)), max_bytes=1 << 30)
     at = await parts.offset(upload)
     assert 0 < at <= 1 << 20
     assert await parts.append(upload, at, body(b"y"), max_bytes=1) == at + 1
