@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from media import layout
 from media.child import ChildCrashed, ChildError, Message, run_child
 from media.delivery import content_type
 from media.ladder import rungs
 from media.limits import ENCODE_CHILD, ChildLimits, SourceLimits
-from media.stores import ObjectStore
+from media.stores import ObjectInfo
 from tables.errors import AppError, ContentNotFound
 from tables.records import Asset, MediaJob
 
@@ -77,6 +77,22 @@ class MediaOutcome:
     assets: tuple[Asset, ...]
 
 
+class JobStore(Protocol):
+    """What a job needs of ``media.stores.ObjectStore``: one on another machine may be behind it."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the object's own file, None when it is not on this machine."""
+
+    async def fetch(self, key: str, path: Path) -> None:
+        """Copy an object to a local file; ContentNotFound when there is none."""
+
+    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Yield the objects whose keys start with a prefix."""
+
+    async def put_file(self, key: str, path: Path, *, content_type: str, move: bool = False) -> None:
+        """Store a file; with ``move`` it is gone afterwards."""
+
+
 class MediaError(Exception):
     """A job failed: a code (O3 or TRANSCODE_ERROR), a reason for the owner, and whether to try again.
 
@@ -108,7 +124,7 @@ class DiskTooFull(MediaError):
 
 async def run_job(
     job: MediaJob,
-    store: ObjectStore,
+    store: JobStore,
     workdir: Path,
     settings: MediaSettings,
     progress: Progress,
@@ -145,7 +161,7 @@ async def run_job(
             await _fetch_captions(job, store, folder / CAPTIONS)
             relay = _Relay(job, store, folder, report, on_playable)
             result = await _encode(job, source, folder, settings, relay)
-            await _store(job, store, folder / OUT, report)
+            await store_outputs(job, store, folder / OUT, report)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
     return _outcome(job, result)
@@ -195,7 +211,7 @@ class _Relay:
     """Takes the child's messages: progress, early pictures (B30), the set of the first rung (Y5)."""
 
     job: MediaJob
-    store: ObjectStore
+    store: JobStore
     folder: Path
     report: _Monotone
     on_playable: OnPlayable | None
@@ -212,7 +228,7 @@ class _Relay:
                     await self.store.put_file(key, file, content_type=content_type(key))
         elif message["kind"] == "rung" and self.on_playable is not None:
             # The child has left this folder: all of it is a set of its own, and moves into the store.
-            await _store(self.job, self.store, self.folder / FIRST)
+            await store_outputs(self.job, self.store, self.folder / FIRST)
             await self.on_playable(_outcome(self.job, message))
 
 
@@ -225,7 +241,7 @@ def _fresh(folder: Path, min_free_bytes: int) -> None:
         raise DiskTooFull(min_free_bytes)
 
 
-async def _local_source(job: MediaJob, store: ObjectStore, folder: Path) -> Path:
+async def _local_source(job: MediaJob, store: JobStore, folder: Path) -> Path:
     """Return the source as a local file; it is only ever read."""
     local = await asyncio.to_thread(store.local_path, job.source_key)
     if local is not None:
@@ -238,7 +254,7 @@ async def _local_source(job: MediaJob, store: ObjectStore, folder: Path) -> Path
     return path
 
 
-async def _fetch_captions(job: MediaJob, store: ObjectStore, folder: Path) -> None:
+async def _fetch_captions(job: MediaJob, store: JobStore, folder: Path) -> None:
     """Fetch the caption files that the video has (Y6): the playlists will name them."""
     async for found in store.list(layout.captions_prefix(job.video_id)):
         name = found.key.rpartition("/")[2]
@@ -289,8 +305,8 @@ def _refused(job: MediaJob, error: ChildError, min_free_bytes: int) -> MediaErro
     return MediaError(error.code, error.reason, retryable=error.retryable)
 
 
-async def _store(job: MediaJob, store: ObjectStore, out: Path, report: _Monotone | None = None) -> None:
-    """Store all of a folder, media before the playlists that name it, the masters last."""
+async def store_outputs(job: MediaJob, store: JobStore, out: Path, report: Progress | None = None) -> None:
+    """Store all of a folder, media before the playlists that name it, the masters last; the files move."""
     files = await asyncio.to_thread(_outputs, out)
     total = sum(size for _, size in files) or 1
     done = 0
@@ -303,7 +319,7 @@ async def _store(job: MediaJob, store: ObjectStore, out: Path, report: _Monotone
             await report(STORED_FROM + (100 - STORED_FROM) * done / total, "storing")
 
 
-async def _put(job: MediaJob, store: ObjectStore, out: Path, names: list[str]) -> None:
+async def _put(job: MediaJob, store: JobStore, out: Path, names: list[str]) -> None:
     """Move some files into the store side by side; the first failure is raised as itself."""
     try:
         async with asyncio.TaskGroup() as group:

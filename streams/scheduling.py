@@ -84,15 +84,15 @@ class FairQueue:
             self.remove(job_id)
             self.add(job_id, place[1], priority, since)
 
-    def take(self, now: float) -> str | None:
-        """Return the job that is next, which runs from now on; None when none waits."""
-        places = [place for place, lane in self._lanes.items() if lane.since]
+    def take(self, now: float, fits: Callable[[str], bool] = lambda job_id: True) -> str | None:
+        """Return the job that is next, which runs from now on; None when none waits that fits."""
+        places = [place for place, lane in self._lanes.items() if any(map(fits, lane.since))]
         if not places:
             return None
         running = Counter(owner for _, owner in self._running.values())
         place = min(places, key=lambda place: self._rank(place, running[place[1]], now))
         lane = self._lanes[place]
-        job_id = next(iter(lane.since))
+        job_id = next(filter(fits, lane.since))
         self.remove(job_id)
         lane.running.add(job_id)
         self._running[job_id] = place
@@ -221,13 +221,19 @@ class Scheduler:
 
     # -- encoders elsewhere
 
-    async def take(self, worker: str, lease_seconds: float, wait_seconds: float = 0.0) -> Lease | None:
-        """Take the job that is next, waiting for one at most so long; None when there is none.
+    async def take(
+        self,
+        worker: str,
+        lease_seconds: float,
+        wait_seconds: float = 0.0,
+        fits: Callable[[MediaJob], bool] = lambda job: True,
+    ) -> Lease | None:
+        """Take the job that is next and fits, waiting for one at most so long; None when there is none.
 
         The lease ends by itself after ``lease_seconds`` without ``extend``; the job then waits again.
         """
         until = self._clock() + wait_seconds
-        while (lease := self._take(worker, lease_seconds)) is None:
+        while (lease := self._take(worker, lease_seconds, fits)) is None:
             left = until - self._clock()
             if left <= 0:
                 return None
@@ -313,10 +319,19 @@ class Scheduler:
             if waits and entry.task is not None and not kept(entry.job):
                 entry.task.cancel()  # so that nothing is acknowledged
 
-    def _take(self, worker: str, lease_seconds: float | None) -> Lease | None:
+    def _take(
+        self,
+        worker: str,
+        lease_seconds: float | None,
+        fits: Callable[[MediaJob], bool] = lambda job: True,
+    ) -> Lease | None:
         self._expire()
         now = self._clock()
-        while not self._holds and (job_id := self._queue.take(now)) is not None:
+
+        def fitting(job_id: str) -> bool:
+            return fits(self._entries[job_id].job)
+
+        while not self._holds and (job_id := self._queue.take(now, fitting)) is not None:
             entry = self._entries[job_id]
             if entry.turn.done():  # cancelled, or ended by its row; it is on its way out
                 self._queue.release(job_id, now, served=False)

@@ -5,7 +5,7 @@
     ├── Unauthorized             401 (INVALID_TOKEN, TOKEN_EXPIRED, INVALID_CREDENTIALS, ...)
     ├── Forbidden                403 (NOT_CONTENT_OWNER, INSUFFICIENT_ROLE)
     ├── Missing                  404 (NOT_FOUND, CONTENT_NOT_FOUND, USER_NOT_FOUND)
-    ├── Conflict                 409 (INVALID_STATE_TRANSITION, CONTENT_ALREADY_DELETED)
+    ├── Conflict                 409 (INVALID_STATE_TRANSITION, CONTENT_ALREADY_DELETED, LEASE_LOST)
     └── Failure                  5xx (DATABASE_ERROR, STORAGE_ERROR, PUBLISH_ERROR, SERVICE_UNAVAILABLE)
 
 A class is a code: stable, documented by its docstring, with its status and a message that is safe to
@@ -227,6 +227,13 @@ class QueryTooLarge(BadRequest):
     message = "The query needs more time or memory than a query may have."
 
 
+class OutputRefused(BadRequest):
+    """An encoder's output is not what its job makes; the try has failed, `details.reason` says why (Y14)."""
+
+    code = "OUTPUT_REFUSED"
+    message = "This is not what the job makes."
+
+
 class RateLimitExceeded(BadRequest):
     """Too many requests; ``Retry-After`` says when to come back (X32)."""
 
@@ -357,6 +364,13 @@ class Conflict(AppError):
     code = "CONFLICT"
     status = 409
     message = "The current state does not allow this."
+
+
+class LeaseLost(Conflict):
+    """The encoder does not hold the job: the lease ran out, the job ended, or it never had it (Y14)."""
+
+    code = "LEASE_LOST"
+    message = "You do not hold this job any more."
 
 
 class InvalidStateTransition(Conflict):

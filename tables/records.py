@@ -59,7 +59,7 @@ class MediaJob(Record, frozen=True, kw_only=True):
 
     ``ladder`` names a selection, or rungs with ``+`` between them; ``preset`` is the encoder's, empty for the
     server's own (B44). Of waiting jobs the highest ``priority`` is next, and among the people who wait with
-    it whoever was served least.
+    it whoever was served least. ``pixels`` of a picture of the source, 0 where it is not known.
     """
 
     job_id: str
@@ -71,6 +71,7 @@ class MediaJob(Record, frozen=True, kw_only=True):
     owner_id: str = ""
     priority: int = 0
     preset: str = ""
+    pixels: int = 0
 
 
 class Asset(Record, frozen=True, kw_only=True):

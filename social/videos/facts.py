@@ -88,6 +88,7 @@ def media_job(job: EncodingJobRow, video: VideoRow) -> MediaJob:
         owner_id=video.owner_id,
         priority=job.priority,
         preset=job.parameters.get("preset", ""),
+        pixels=(video.width or 0) * (video.height or 0),
     )
 
 

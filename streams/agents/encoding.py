@@ -119,7 +119,8 @@ async def follow(parts: EncoderQueue, slots: int, kept: Callable[[MediaJob], boo
         try:
             control = await jobs.control()
             (queue.hold if control.paused else queue.release)(PAUSED)
-            queue.resize(control.slots or slots)
+            # Where nothing is encoded, the throttle of the others changes nothing.
+            queue.resize((control.slots or slots) if slots else 0)
             await parts.space.look()
             if kept is not None:
                 queue.abandon(kept)
@@ -199,7 +200,7 @@ async def _while_wanted(
             await asyncio.wait({running}, timeout=WANTED_SECONDS)
             if running.done():
                 return running.result()
-            if not await _is_wanted(job, tools.queue.jobs):
+            if not await is_wanted(job, tools.queue.jobs):
                 raise NotWanted
     finally:
         if not running.done():
@@ -207,7 +208,7 @@ async def _while_wanted(
             await asyncio.gather(running, return_exceptions=True)
 
 
-async def _is_wanted(job: MediaJob, jobs: EncodingJobs) -> bool:
+async def is_wanted(job: MediaJob, jobs: EncodingJobs) -> bool:
     """Ask whether anybody still waits for a job; while the database is down, somebody may."""
     try:
         return await jobs.wish(job) is not Wish.NOTHING

@@ -10,6 +10,7 @@ from tables.relational.models.accounts import (
     UserRow,
 )
 from tables.relational.models.base import Base, UtcDateTime, moment, seconds, seconds_or_none
+from tables.relational.models.encoders import MAX_ENCODER_NAME, EncoderRow
 from tables.relational.models.graph import FollowRow
 from tables.relational.models.images import MAX_ALT_TEXT, ImageRow, ImageVariantRow
 from tables.relational.models.interactions import CommentRow, LikeRow, RelationEventRow, SaveRow, ShareRow
@@ -30,12 +31,14 @@ __all__ = [
     "CONTENT_TYPES",
     "KEY_ALGORITHMS",
     "MAX_ALT_TEXT",
+    "MAX_ENCODER_NAME",
     "PROVIDERS",
     "ROLES",
     "ActorKeyRow",
     "Base",
     "CommentRow",
     "DidDocumentRow",
+    "EncoderRow",
     "EncodingJobRow",
     "EncodingQueueRow",
     "FollowRow",

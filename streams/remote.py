@@ -1,0 +1,389 @@
+"""Jobs for encoders on other machines: given out under leases, taken back verified (Y14, B48).
+
+They come from the queue that the encoder of this process takes from, too, so priorities, fairness, pauses and
+cancels are the same. Whoever holds a lease shows life; a lease that runs out puts the job back, and what its
+holder had brought is dropped. What is finished is verified, stored and on its topic before the job is
+acknowledged: a crash in between delivers it again.
+"""
+
+import asyncio
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from media import layout
+from media.pipeline import MANY_TRIES, TRANSCODE_ERROR, MediaError
+from media.remote import SOURCE, Capabilities, Failure, Input, Offer, Upload
+from media.staging import Reviewed, Staging, bounds_of
+from social.encoders import Encoder, Encoders, InputLinks
+from social.videos.jobs import Wish
+from streams.agents.encoding import WANTED_SECONDS, EncodeTools, NotWanted, Reporter, is_wanted
+from streams.log.errors import LogError
+from streams.scheduling import Lease
+from tables.errors import LeaseLost, OutputRefused, PublishFailure, RateLimitExceeded, SignatureRefused
+from tables.records import MediaJob
+
+log = structlog.get_logger(__name__)
+LEASE_SECONDS: Final = 60.0
+"""How long nothing may be heard of a holder: long enough for a short break of the network."""
+LONGEST_WAIT_SECONDS: Final = 25.0
+"""Below what proxies let a request wait."""
+TIDY_SECONDS: Final = 2.0
+LOST_TIMES: Final = 3
+"""Leases of one try that may run out before the try counts as failed: the job may be what ends encoders."""
+REST_SECONDS, LONGEST_REST_SECONDS = 60.0, 3_600.0
+"""For how long an encoder gets nothing after a refused result; twice as long after each further one."""
+SEEN_SECONDS: Final = 30.0
+FINISHED_REMEMBERED: Final = 1_000
+DECIDING: Final = (
+    "preset",
+    "upscale",
+    "exact_bitrate",
+    "dash",
+    "first_rung_seconds",
+    "loudness_lufs",
+    "per_title",
+)
+"""Fields of the settings that an encoder elsewhere takes over: they decide on the outputs."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A job that an encoder elsewhere holds."""
+
+    lease: Lease
+    encoder: Encoder
+    wish: Wish
+    staging: Staging
+    report: Reporter
+    started_at: float
+    asked_at: float
+    inputs: dict[str, str] = field(default_factory=dict)
+    published: bool = False
+    ending: "asyncio.Task[None] | None" = None
+
+    @property
+    def job(self) -> MediaJob:
+        return self.lease.job
+
+
+class RemoteEncoding:
+    """The ``EncodingDesk`` of a worker's queue; all of it runs in one event loop."""
+
+    def __init__(self, tools: EncodeTools, encoders: Encoders, links: InputLinks, folder: Path) -> None:
+        """Args: what encoding needs, who the encoders are, signed addresses, a folder for what comes."""
+        self._tools = tools
+        self._queue = tools.queue.scheduler
+        self._encoders = encoders
+        self._links = links
+        self._folder = folder
+        self._held: dict[str, _Held] = {}
+        self._finished: OrderedDict[str, str] = OrderedDict()
+        self._lost: Counter[str] = Counter()
+        self._rests: dict[str, tuple[int, float]] = {}
+        self._seen: dict[str, tuple[float, Capabilities]] = {}
+        self._waiting: set[asyncio.Task[Lease | None]] = set()
+        self._stopping = False
+
+    # -- taking
+
+    async def take(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Offer | None:
+        """Give out the next job that the encoder is able to do (see ``EncodingDesk``)."""
+        self._check_rest(encoder)
+        await self._note(encoder, able)
+        until = self._tools.clock() + min(wait_seconds, LONGEST_WAIT_SECONDS)
+        while not self._stopping:
+            lease = await self._next(encoder, able, max(0.0, until - self._tools.clock()))
+            if lease is None:
+                return None
+            try:
+                offer = await self._offer(lease, encoder)
+            except BaseException:
+                self._queue.give_back(lease.id)
+                raise
+            if offer is not None:
+                return offer
+        return None
+
+    async def _next(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Lease | None:
+        """Wait for a lease; a stop ends the waiting."""
+
+        def fits(job: MediaJob) -> bool:
+            return job.pixels <= able.max_pixels
+
+        waiting = asyncio.create_task(self._queue.take(encoder.id, LEASE_SECONDS, wait_seconds, fits))
+        self._waiting.add(waiting)
+        try:
+            await asyncio.wait([waiting])
+        finally:
+            self._waiting.discard(waiting)
+            waiting.cancel()
+        return None if waiting.cancelled() else waiting.result()
+
+    async def _offer(self, lease: Lease, encoder: Encoder) -> Offer | None:
+        """Prepare a job for its holder; None when it is not to be done, or not in this way."""
+        job, tools = lease.job, self._tools
+        wish = await tools.queue.jobs.wish(job)
+        if wish is Wish.NOTHING:
+            self._queue.fail(lease.id, NotWanted())
+            return None
+        if self._lost[job.job_id] >= LOST_TIMES:
+            del self._lost[job.job_id]
+            reason = "Encoders were lost while they converted the video."
+            self._queue.fail(lease.id, MediaError(TRANSCODE_ERROR, reason, retryable=True))
+            return None
+        keys = await self._inputs(job)
+        if SOURCE not in keys:
+            gone = MediaError("CORRUPTED_FILE", "The source is not in the store.", retryable=False)
+            self._queue.fail(lease.id, gone)
+            return None
+        held = self._held[lease.id] = await self._hold(lease, encoder, wish)
+        held.inputs = {name: key for name, (key, _) in keys.items()}
+        log.info("media_job_given_out", job_id=job.job_id, video_id=job.video_id, encoder=encoder.name)
+        settings = asdict(tools.settings)
+        return Offer(
+            lease_id=lease.id,
+            lease_seconds=LEASE_SECONDS,
+            job_id=job.job_id,
+            video_id=job.video_id,
+            attempt=job.attempt,
+            ladder=job.ladder,
+            preset=job.preset,
+            playable=wish is Wish.PLAYABLE,
+            settings={name: settings[name] for name in DECIDING},
+            inputs=tuple(
+                Input(name=name, size_bytes=size, url=self._links.url(lease.id, name))
+                for name, (_, size) in keys.items()
+            ),
+        )
+
+    async def _hold(self, lease: Lease, encoder: Encoder, wish: Wish) -> _Held:
+        """Return what this side keeps of a lease."""
+        job, now = lease.job, self._tools.clock()
+        source = await self._encoders.source(job.video_id)
+        bounds = bounds_of(job.ladder, source)
+        return _Held(
+            lease=lease,
+            encoder=encoder,
+            wish=wish,
+            staging=Staging(self._folder / lease.id, job, source, bounds),
+            report=Reporter(job, self._tools.writer, self._tools.clock),
+            started_at=now,
+            asked_at=now,
+        )
+
+    async def _inputs(self, job: MediaJob) -> dict[str, tuple[str, int]]:
+        """Return key and size of each file that a job reads, by its name for the encoder."""
+        found = {}
+        if (source := await self._tools.store.stat(job.source_key)) is not None:
+            found[SOURCE] = (source.key, source.size_bytes)
+        async for info in self._tools.store.list(layout.captions_prefix(job.video_id)):
+            if layout.is_caption(info.key) and not info.archived:
+                found[info.key.rpartition("/")[2]] = (info.key, info.size_bytes)
+        return found
+
+    def input_key(self, lease_id: str, name: str, expires_at: int, signature: str) -> str:
+        """Return the object behind a signed address (see ``EncodingDesk``)."""
+        self._links.check(lease_id, name, expires_at, signature)
+        held = self._held.get(lease_id)
+        if held is None or name not in held.inputs or not self._queue.extend(lease_id, LEASE_SECONDS):
+            raise SignatureRefused
+        return held.inputs[name]
+
+    # -- while it is held
+
+    async def progress(self, encoder: Encoder, lease_id: str, percent: float | None, stage: str) -> bool:
+        """Extend the lease and note progress (see ``EncodingDesk``)."""
+        held, now = self._find(encoder, lease_id), self._tools.clock()
+        if now - held.asked_at >= WANTED_SECONDS:
+            held.asked_at = now
+            if not await is_wanted(held.job, self._tools.queue.jobs):
+                await self._given_up(held)
+                return False
+        await self._publish(held.report.progress(percent, stage))
+        return True
+
+    async def put(self, encoder: Encoder, lease_id: str, name: str, upload: Upload) -> None:
+        """Take an output (see ``EncodingDesk``)."""
+        held = self._find(encoder, lease_id)
+        try:
+            await held.staging.put(name, upload)
+        except OutputRefused as error:
+            await self._refused(held, error)
+            raise
+        self._find(encoder, lease_id)
+
+    async def playable(self, encoder: Encoder, lease_id: str) -> None:
+        """Publish a first rung (see ``EncodingDesk``)."""
+        held = self._find(encoder, lease_id)
+        if held.published or held.wish is not Wish.PLAYABLE:
+            return
+        with held.staging.closed():
+            reviewed = await self._holding(held, self._verified(held, whole=False))
+            await self._publish(held.report.outcome("playable", reviewed.outcome))
+        held.published = True
+
+    async def finish(self, encoder: Encoder, lease_id: str) -> None:
+        """Verify, store and publish; whoever asks again waits for the same (see ``EncodingDesk``)."""
+        if self._finished.get(lease_id) == encoder.id:
+            return
+        held = self._find(encoder, lease_id)
+        if held.ending is None or held.ending.done():
+            held.ending = asyncio.create_task(self._finish(held))
+            held.ending.add_done_callback(_looked_at)
+        await asyncio.shield(held.ending)
+
+    async def fail(self, encoder: Encoder, lease_id: str, failure: Failure) -> None:
+        """Take a failed try back (see ``EncodingDesk``).
+
+        That trying again cannot help is an encoder's word only: it is tried once more, maybe by another.
+        """
+        held = self._find(encoder, lease_id)
+        tries = MANY_TRIES if failure.retryable else 1
+        error = MediaError(failure.code, failure.reason, retryable=True, tries=tries, said=failure.said)
+        log.warning(
+            "media_job_failed_elsewhere", job_id=held.job.job_id, encoder=encoder.name, code=error.code
+        )
+        await self._failed(held, error)
+        await self._encoders.count(encoder, "failed")
+
+    async def give_back(self, encoder: Encoder, lease_id: str) -> None:
+        """Put the job back (see ``EncodingDesk``)."""
+        held = self._find(encoder, lease_id)
+        self._queue.give_back(lease_id)
+        await self._forget(held)
+
+    # -- the worker's own
+
+    async def run(self) -> None:
+        """Drop what lost leases have brought, for ever."""
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            await self.tidy()
+
+    async def tidy(self) -> None:
+        """Drop what lost leases have brought, and forget jobs that have ended."""
+        known = set(self._queue.known())
+        for held in list(self._held.values()):
+            if self._queue.find(held.lease.id) is None and (held.ending is None or held.ending.done()):
+                log.warning("media_lease_lost", job_id=held.job.job_id, encoder=held.encoder.name)
+                self._lost[held.job.job_id] += held.job.job_id in known
+                await self._forget(held)
+        for job_id in [job_id for job_id in self._lost if job_id not in known]:
+            del self._lost[job_id]
+
+    def stop(self) -> None:
+        """Give nothing out any more; whoever waits is answered."""
+        self._stopping = True
+        for waiting in self._waiting:
+            waiting.cancel()
+
+    # -- inside
+
+    def _find(self, encoder: Encoder, lease_id: str) -> _Held:
+        """Return what an encoder holds, which has shown life."""
+        held = self._held.get(lease_id)
+        if held is None or held.encoder.id != encoder.id or not self._queue.extend(lease_id, LEASE_SECONDS):
+            raise LeaseLost
+        return held
+
+    async def _finish(self, held: _Held) -> None:
+        tools, lease_id = self._tools, held.lease.id
+        with held.staging.closed():
+            reviewed = await self._holding(held, self._verified(held, whole=True))
+            await self._publish(held.report.outcome("completed", reviewed.outcome))
+        self._queue.finish(lease_id)
+        self._finished[lease_id] = held.encoder.id
+        if len(self._finished) > FINISHED_REMEMBERED:
+            self._finished.popitem(last=False)
+        self._rests.pop(held.encoder.id, None)
+        tools.observed("completed", tools.clock() - held.started_at)
+        log.info("media_job_finished_elsewhere", job_id=held.job.job_id, encoder=held.encoder.name)
+        await self._forget(held)
+        await self._encoders.count(held.encoder, "done")
+
+    async def _verified(self, held: _Held, *, whole: bool) -> Reviewed:
+        """Look at what is there and store it; nothing is stored of what is wrong, late or not wanted."""
+        tools = self._tools
+        try:
+            reviewed = await held.staging.review(tools.settings, whole=whole)
+        except OutputRefused as error:
+            await self._refused(held, error)
+            raise
+        self._find(held.encoder, held.lease.id)
+        await held.staging.store(reviewed, tools.store)
+        if not await is_wanted(held.job, tools.queue.jobs):
+            await self._given_up(held)
+            raise LeaseLost
+        self._find(held.encoder, held.lease.id)
+        return reviewed
+
+    async def _holding(self, held: _Held, work: "Awaitable[Reviewed]") -> Reviewed:
+        """Keep the lease while the server itself works on it."""
+        working = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait([working], timeout=LEASE_SECONDS / 4))[0]:
+                self._queue.extend(held.lease.id, LEASE_SECONDS)
+            return working.result()
+        finally:
+            working.cancel()
+
+    async def _publish(self, report: Awaitable[None]) -> None:
+        try:
+            await report
+        except LogError as error:
+            raise PublishFailure from error
+
+    async def _given_up(self, held: _Held) -> None:
+        """End a job that nobody wants any more; what it stored goes with the video's objects."""
+        self._queue.fail(held.lease.id, NotWanted())
+        await self._forget(held)
+        await self._tools.videos.drop_outputs(held.job.video_id)
+
+    async def _refused(self, held: _Held, error: OutputRefused) -> None:
+        """Let a try fail whose results are not what the job makes, and its encoder rest (Y14)."""
+        reason = str(error.details.get("reason", ""))
+        log.warning("media_output_refused", job_id=held.job.job_id, encoder=held.encoder.name, reason=reason)
+        times = self._rests.get(held.encoder.id, (0, 0.0))[0] + 1
+        rest = min(REST_SECONDS * 2.0 ** (times - 1), LONGEST_REST_SECONDS)
+        self._rests[held.encoder.id] = times, self._tools.clock() + rest
+        told = "What an encoder made of the video was not right."
+        await self._failed(held, MediaError(TRANSCODE_ERROR, told, retryable=True, said=reason))
+        await self._encoders.count(held.encoder, "refused")
+
+    async def _failed(self, held: _Held, error: MediaError) -> None:
+        error.made = held.staging.listed()
+        self._queue.fail(held.lease.id, error)
+        self._tools.observed("failed", self._tools.clock() - held.started_at)
+        await self._forget(held)
+
+    async def _forget(self, held: _Held) -> None:
+        self._held.pop(held.lease.id, None)
+        await held.staging.drop()
+
+    def _check_rest(self, encoder: Encoder) -> None:
+        _, until = self._rests.get(encoder.id, (0, 0.0))
+        left = until - self._tools.clock()
+        if left > 0:
+            told = "Results of this encoder were refused. It gets no job for a while."
+            raise RateLimitExceeded(
+                told, details={"encoder": encoder.name}, retry_after_seconds=math.ceil(left)
+            )
+
+    async def _note(self, encoder: Encoder, able: Capabilities) -> None:
+        """Note that an encoder is there, not with every request."""
+        at, said = self._seen.get(encoder.id, (float("-inf"), None))
+        if said != able or self._tools.clock() - at >= SEEN_SECONDS:
+            self._seen[encoder.id] = self._tools.clock(), able
+            await self._encoders.seen(encoder, able)
+
+
+def _looked_at(ending: "asyncio.Task[None]") -> None:
+    """Take note of how it ended, also when nobody waits for it any more."""
+    if not ending.cancelled():
+        ending.exception()
