@@ -14,6 +14,7 @@ from streams.roles import SERVING
 from tables.definitions import CATALOGUE, VIDEO_ENGAGEMENT
 from tables.errors import ContentNotFound
 from web import hops
+from web.api.encoders import ENCODING
 from web.api.fediverse_answers import FEDERATION
 from web.app import create_app
 from web.bus import RANKINGS, RELATIONS
@@ -56,6 +57,8 @@ def build_front(node: "Node") -> WebService:
         uploads=node.uploads,
         jobs=node.encoding.jobs,
         partials=node.encoding.partials,
+        encoders=node.encoders,
+        encoding=node.desk,
         feeds=node.feeds,
         trending=node.streams.trending,
         videos_of=node.catalogue.videos_of,
@@ -72,8 +75,9 @@ def build_front(node: "Node") -> WebService:
         once=node.shared.once,
         owners=node.owners or all_here,
     )
-    serves = settings.roles & SERVING
-    app = create_app(deps, [row for row in TABLE if serves or row.before_ready] + list(reader.routes()))
+    serves, encodes = settings.roles & SERVING, node.desk is not None
+    rows = [row for row in TABLE if serves or row.before_ready or (encodes and row.tag == ENCODING)]
+    app = create_app(deps, rows + list(reader.routes()))
     app.cleanup_ctx.append(reader.connected)
     _forget_together(node)
     app[FEDERATION] = build_federation(node)

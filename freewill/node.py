@@ -12,6 +12,7 @@ from freewill.accounts import build_accounts
 from freewill.analysts import Analysts
 from freewill.delivery import MediaDelivery
 from freewill.edge import build_front, find_video
+from freewill.encoders import build_desk
 from freewill.encoding import Encoding
 from freewill.images import build_images, image_work
 from freewill.keyring import open_keyring
@@ -31,6 +32,7 @@ from media.pipeline import remove_leftovers
 from ranking.catalogue import Catalogue
 from ranking.embedding import StatisticsEncoder
 from ranking.feed import FeedEngine
+from social.encoders import Encoders
 from social.graph import Graph
 from social.interactions import Interactions
 from social.videos import VideoService
@@ -100,6 +102,8 @@ class Node:
         self.log = open_log(settings.broker, log_path(settings), group=APP_ID, fsync=settings.log_fsync)
         self.worker, self.catalogue = self._build_worker()
         self.streams, self.owners = self.worker.streams, self.worker.owners
+        self.encoders = Encoders(self.database, clock)
+        self.desk = build_desk(self, self.encoders)
         self.feeds = FeedEngine(
             self.catalogue,
             self._preference,
@@ -184,6 +188,8 @@ class Node:
             self._tasks.append(asyncio.create_task(snapshots, name="table snapshots"))
         if self.encoding.works:
             self._tasks.append(asyncio.create_task(self.encoding.run(), name="encoder queue"))
+        if self.desk is not None:
+            self._tasks.append(asyncio.create_task(self.desk.run(), name="encoders elsewhere"))
         self._tasks += self.analysts.start() + self.delivery.start()
         self._waiting_for.remove("tables")
         log.info("ready", url=self.settings.public_url, videos=len(self.catalogue))
@@ -212,6 +218,8 @@ class Node:
         """
         self._waiting_for.append("stopping")
         self.analysts.stop()
+        if self.desk is not None:
+            self.desk.stop()
         await self.front.stop()
         await self.delivery.stop()
         for task in self._tasks:

@@ -42,6 +42,11 @@ def work_path(settings: Settings) -> Path:
     return settings.data_dir / "tmp" / "work"
 
 
+def remote_path(settings: Settings) -> Path:
+    """What encoders elsewhere bring, until it is verified: among work folders, which a start empties."""
+    return work_path(settings) / "remote"
+
+
 def snapshots_path(settings: Settings) -> Path:
     """Snapshots of memory tables; a saving at start, they may be removed at any time."""
     return settings.data_dir / "snapshots"

@@ -73,7 +73,9 @@ class Settings(BaseSettings):
     tables_snapshot_seconds: float = Field(
         300.0, ge=0, description="Pause between two looks for tables to snapshot, seconds; 0: none are kept."
     )
-    media_workers: int = Field(1, ge=1, le=64, description="Videos encoded at the same time.")
+    media_workers: int = Field(
+        1, ge=0, le=64, description="Videos encoded here at the same time; 0: only by `freewill encoder`s."
+    )
     media_watchdog_seconds: float = Field(
         3600.0,
         gt=0,

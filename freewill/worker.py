@@ -124,16 +124,21 @@ def _stream_settings(settings: Settings) -> StreamSettings:
         partitions=settings.streams_partitions,
         store="rocksdb://" if folder is not None else store,
         ladder=settings.media_ladder,
-        media=MediaSettings(
-            preset=settings.media_preset,
-            first_rung_seconds=settings.media_first_rung_seconds,
-            loudness_lufs=settings.media_loudness_lufs or None,
-            per_title=settings.media_per_title,
-        ),
+        media=media_settings(settings),
         workdir=work_path(settings),
         worker=worker_name(settings),
         roles=settings.roles,
         url=settings.own_url if settings.on_kafka else "",
         standbys=settings.tables_standby_replicas if settings.on_kafka else 0,
         stuck_seconds=settings.streams_stuck_seconds,
+    )
+
+
+def media_settings(settings: Settings) -> MediaSettings:
+    """Return how videos are encoded, here and by encoders elsewhere."""
+    return MediaSettings(
+        preset=settings.media_preset,
+        first_rung_seconds=settings.media_first_rung_seconds,
+        loudness_lufs=settings.media_loudness_lufs or None,
+        per_title=settings.media_per_title,
     )

@@ -55,6 +55,10 @@ class EncodingDesk(Protocol):
     Whoever does not hold a lease gets LeaseLost (LEASE_LOST), whatever was asked.
     """
 
+    @property
+    def lease_seconds(self) -> float:
+        """How long nothing may be heard of a holder."""
+
     async def take(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Offer | None:
         """Give out the next job that the encoder is able to do, waiting for one; None when there is none.
 

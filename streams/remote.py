@@ -90,6 +90,11 @@ class RemoteEncoding:
         self._waiting: set[asyncio.Task[Lease | None]] = set()
         self._stopping = False
 
+    @property
+    def lease_seconds(self) -> float:
+        """How long nothing may be heard of a holder."""
+        return LEASE_SECONDS
+
     # -- taking
 
     async def take(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Offer | None:

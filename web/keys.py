@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ranking.trending import TrendingTags
     from social.accounts import Accounts
     from social.comments import Comments
+    from social.encoders import Encoder, Encoders, EncodingDesk
     from social.graph import Graph
     from social.images import ImageService
     from social.interactions import Interactions
@@ -179,6 +180,9 @@ class Deps:
     uploads: UploadSessions
     jobs: EncodingJobs
     partials: Partials
+    encoders: Encoders
+    encoding: EncodingDesk | None = None
+    """The queue of encodes for encoders elsewhere; None where another worker has it."""
     feeds: FeedEngine
     trending: TrendingTags
     videos_of: Callable[[str], Sequence[Card]]
@@ -206,6 +210,7 @@ ROUTES: web.AppKey[dict[web.AbstractRoute, Route]] = web.AppKey("routes", dict[w
 IDEMPOTENCY: web.AppKey[Once] = web.AppKey("idempotency")
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal")
 CARDS: web.AppKey[CardCache] = web.AppKey("cards")
+ENCODER: web.RequestKey[Encoder] = web.RequestKey("encoder")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 HOP: web.RequestKey[Hop] = web.RequestKey("hop", Hop)
 """Set on a request that another worker has passed on."""

@@ -30,7 +30,7 @@ from web import errors, hops, pages, tus
 from web.forwarding import forward
 from web.http import address_of, caller, deps, route_of
 from web.idempotency import MAX_KEY_CHARACTERS
-from web.keys import HOP, IDEMPOTENCY, PRINCIPAL, RATE, REQUEST_ID, TOLD
+from web.keys import ENCODER, HOP, IDEMPOTENCY, PRINCIPAL, RATE, REQUEST_ID, TOLD
 from web.limits import ADDRESS_FACTOR, Limit
 from web.media_origin import allow_players, is_media, keep_apart
 from web.routes import Auth, Handler, RateClass
@@ -204,8 +204,11 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     if route is None or route.auth is Auth.NONE:
         return await handler(request)
     token = bearer(request)
-    if token is None and route.auth is Auth.REQUIRED:
+    if token is None and route.auth in (Auth.REQUIRED, Auth.ENCODER):
         raise app_errors.MissingAuthHeader()
+    if token is not None and route.auth is Auth.ENCODER:
+        request[ENCODER] = await deps(request).encoders.authenticate(token)
+        return await handler(request)
     if token is not None:
         request[PRINCIPAL] = known = await deps(request).accounts.authenticate(token)
         if route.roles and known.role not in route.roles:

@@ -35,7 +35,10 @@ def describe(table: Iterable[Route], base_url: str, version: str) -> dict[str, A
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "encoder": {"type": "http", "scheme": "bearer", "description": "An encoder's own token."},
+            },
         },
         "x-error-codes": {
             code: {"status": kind.status, "description": getdoc(kind)}
@@ -47,7 +50,9 @@ def describe(table: Iterable[Route], base_url: str, version: str) -> dict[str, A
 def errors_of(row: Route) -> list[type[errors.AppError]]:
     """Return every error that a route can answer: its own, and those that its other columns imply."""
     found: list[type[errors.AppError]] = list(row.errors)
-    if row.auth is not Auth.NONE:
+    if row.auth is Auth.ENCODER:
+        found += [errors.InvalidToken, errors.MissingAuthHeader, errors.DatabaseFailure]
+    elif row.auth is not Auth.NONE:
         found += [errors.InvalidToken, errors.TokenExpired]
     if row.auth is Auth.REQUIRED:
         found.append(errors.MissingAuthHeader)
@@ -90,7 +95,9 @@ def _operation(row: Route, references: Mapping[Any, str]) -> dict[str, Any]:
         "responses": _responses(row, references),
         "x-rate-class": row.rate.value,
     }
-    if row.auth is not Auth.NONE:
+    if row.auth is Auth.ENCODER:
+        operation["security"] = [{"encoder": []}]
+    elif row.auth is not Auth.NONE:
         anonymous: list[dict[str, Any]] = [{}] if row.auth is Auth.OPTIONAL else []
         operation["security"] = [{"bearer": []}, *anonymous]
     if row.roles:

@@ -21,12 +21,13 @@ class Auth(StrEnum):
     """Who may call a route (N3).
 
     ``NONE`` ignores credentials, ``OPTIONAL`` knows the caller when a token is sent and refuses a bad
-    one, ``REQUIRED`` answers 401 without one.
+    one, ``REQUIRED`` answers 401 without one. ``ENCODER`` takes tokens of encoders only (Y14).
     """
 
     NONE = "none"
     OPTIONAL = "optional"
     REQUIRED = "required"
+    ENCODER = "encoder"
 
 
 class RateClass(StrEnum):

@@ -29,6 +29,7 @@ from ranking.feed import FeedEngine
 from ranking.trending import TrendingTags
 from social.accounts import Accounts, AccountTools
 from social.comments import Comments
+from social.encoders import Encoders
 from social.graph import Graph
 from social.guard import SessionGuard
 from social.images import ImageService, ImageTools
@@ -422,6 +423,7 @@ def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, A
         "videos": videos,
         "jobs": EncodingJobs(database, videos, store, clock),
         "partials": FilePartials(folder / "partials", clock),
+        "encoders": Encoders(database, clock),
         "delivery": Delivery(
             standings=Standings(database, clock), links=PolicySigner(signer.keys, lambda: [BASE_URL], clock)
         ),

@@ -18,6 +18,7 @@ OPEN = re.compile(
     r"|/api/v1/users/{user_id}(/videos)?|/api/v1/uploads/policies|/api/v1/tus|/media/.*|/ap/.*|/.well-known/.*"
     r"|/nodeinfo/.*|/api/federation/inbox|/@{username}|/v/{video_id}"
     r"|/api(/v1)?/webhooks/uploads|/api/v1/uploads/{session_id}/parts/{number}"  # signed by themselves
+    r"|/api/v1/encoding/leases/{lease_id}/inputs/{name}"
     r"|/api/v1/ws/notifications|/api/v1/notifications/stream|/api/v1/videos/events"
 )
 
