@@ -146,10 +146,10 @@ class FileParts:
         with _locked(folder):
             known = _known(folder)
             if known is None:
-                temporary = folder / f".{uuid.uuid4().hex}"
-                temporary.write_text(json.dumps({"key": upload.key, "content_type": upload.content_type}))
-                sync(temporary)
-                temporary.replace(folder / UPLOAD)
+                with _temporary(folder) as path:
+                    path.write_text(json.dumps({"key": upload.key, "content_type": upload.content_type}))
+                    sync(path)
+                    path.replace(folder / UPLOAD)
                 sync(folder)
             elif known.key != upload.key:
                 raise Conflict("The session has another upload.", details={"session_id": upload.session_id})
@@ -206,9 +206,9 @@ class FileParts:
         names = "".join(source.name for source in sources)
         whole = folder / f"whole-{hashlib.sha256(names.encode()).hexdigest()}"
         if not whole.exists():
-            temporary = folder / f".{uuid.uuid4().hex}"
-            _join(sources, temporary)
-            temporary.replace(whole)
+            with _temporary(folder) as path:
+                _join(sources, path)
+                path.replace(whole)
         return whole
 
     def _assemble(self, upload: Incoming, parts: Sequence[PartInfo], path: Path) -> str:
@@ -221,9 +221,8 @@ class FileParts:
 
     def _complete(self, upload: Incoming, parts: Sequence[PartInfo]) -> ObjectInfo:
         try:
-            with _locked(self._folder(upload)) as folder:
+            with _locked(self._folder(upload)) as folder, _temporary(folder) as out:
                 # The folder keeps its own link until the object stands: a crash in between changes nothing.
-                out = folder / f".{uuid.uuid4().hex}"
                 share(self._whole(folder, parts), out)
                 self._store.place(upload.key, out, move=True)
                 self._discard(upload.session_id)
@@ -269,6 +268,16 @@ def _locked(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Give a block a path of its own; what it leaves there, as when the disk is full, is removed."""
+    path = folder / f".{uuid.uuid4().hex}"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _known(folder: Path) -> Incoming | None:

@@ -21,6 +21,7 @@ from social.views import Principal
 from tables.errors import (
     AppError,
     Conflict,
+    DatabaseFailure,
     FileTooLarge,
     InvalidChunkSequence,
     InvalidStateTransition,
@@ -139,7 +140,8 @@ class Receiver:
     ) -> tuple[UploadSessionRow, list[PartInfo]]:
         """Note the parts that the store received by itself, or how far an appended stream is.
 
-        Returns the row and its parts as they are then; where the store has nothing else, nothing is written.
+        Returns the row and its parts as they are then; where the store has nothing else, nothing is written,
+        and where it cannot be written, they are as they were.
         """
         if row.provider == "API_CHUNKS":
             return row, confirmed
@@ -168,7 +170,11 @@ class Receiver:
                 await session.flush()
             return locked, await rows.parts_of(session, locked.id)
 
-        return await self._run(write)
+        try:
+            return await self._run(write)
+        except DatabaseFailure as error:  # as when the disk is full: who only reads is answered
+            log.info("upload_not_refreshed", session_id=row.id, error=repr(error))
+            return row, confirmed
 
     async def _run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         return await self._tools.database.run(work, whole=True)

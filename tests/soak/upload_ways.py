@@ -1,14 +1,17 @@
-"""The ways in for a file, in steps that can be asked for again: a form, chunks, parts at signed URLs."""
+"""The ways in for a file, in steps that can be asked for again: a form, chunks, parts, a growing stream."""
 
+import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 PART = 5_242_880
 PIECES = 3  # of a file in chunks
+TUS = {"Tus-Resumable": "1.0.0"}
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Upload:
     path: str = ""
     video: str = ""
     sent: set[int] = field(default_factory=set)
+    body: Callable[[bytes], Any] = io.BytesIO
 
     async def go(self) -> Any:
         """Do what is not done yet; return the last answer: the video's, or the first refusal."""
@@ -47,7 +51,7 @@ class Form(Upload):
         form = aiohttp.FormData()
         form.add_field("title", self.title)
         form.add_field("policy", self.policy)
-        form.add_field("file", io.BytesIO(self.data), filename=self.name)
+        form.add_field("file", self.body(self.data), filename=self.name)
         video = await self._ask("POST", "/api/v1/videos/upload", data=form)
         self.video = "" if self.refused else video["id"]
         return video
@@ -74,7 +78,7 @@ class Chunks(Upload):
             return refusal
         for number, chunk in enumerate(self._cut(), 1):
             if number not in self.sent:
-                answer = await self._ask("PUT", f"{self.path}/chunks/{number}", data=io.BytesIO(chunk))
+                answer = await self._ask("PUT", f"{self.path}/chunks/{number}", data=self.body(chunk))
                 if self.refused:
                     return answer
                 self.sent.add(number)
@@ -98,7 +102,8 @@ class Parts(Upload):
                 return wanted
             for target in wanted["parts"]:
                 part = self.data[(target["part_number"] - 1) * PART :][:PART]
-                answer = await self._ask("PUT", target["upload_url"], data=io.BytesIO(part))
+                length = {"Content-Length": str(len(part))}  # it is signed
+                answer = await self._ask("PUT", target["upload_url"], data=self.body(part), headers=length)
                 if self.refused:
                     return answer
                 self.sent.add(target["part_number"])
@@ -124,7 +129,43 @@ class Parts(Upload):
         return None
 
 
-WAYS: Mapping[str, type[Upload]] = {"form": Form, "chunks": Chunks, "parts": Parts}
+class Stream(Upload):
+    """tus: one stream that goes on at the offset which the server tells."""
+
+    async def open(self) -> Any:
+        if not self.path:
+            said = {"filename": self.name, "title": self.title, "policy": self.policy}
+            told = ",".join(
+                f"{name} {base64.b64encode(text.encode()).decode()}" for name, text in said.items()
+            )
+            headers = {**TUS, "Upload-Length": str(len(self.data)), "Upload-Metadata": told}
+            opened = await self._ask("POST", "/api/v1/tus", headers=headers)
+            if self.refused:
+                return opened
+            self.path = urlsplit(self.client.headers["Location"]).path
+        return None
+
+    async def offset(self) -> int:
+        """Ask how much has come; of all bytes this makes the video, and says which."""
+        await self._ask("HEAD", self.path, headers=TUS)
+        return int(self.client.headers.get("Upload-Offset", 0))
+
+    async def go(self) -> Any:
+        if refusal := await self.open():
+            return refusal
+        offset, answer = await self.offset(), None
+        if "X-Video-Id" not in self.client.headers:
+            body = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+            answer = await self._ask(
+                "PATCH", self.path, data=self.body(self.data[offset:]), headers=TUS | body
+            )
+            if self.refused:
+                return answer
+        self.video = self.client.headers["X-Video-Id"]
+        return answer
+
+
+WAYS: Mapping[str, type[Upload]] = {"form": Form, "chunks": Chunks, "parts": Parts, "stream": Stream}
 
 
 def stored(server: Any) -> dict[str, int]:

@@ -81,6 +81,22 @@ async def test_append_goes_on_when_the_disk_was_full(
     assert await parts.append(upload, at, body(b"y"), max_bytes=1) == at + 1
 
 
+async def test_nothing_half_written_stays_when_the_disk_is_full_before_and_after_the_bytes(
+    parts: FileParts, upload: Incoming, tmp_path: Path
+) -> None:
+    """O9: beginning and putting together can be asked for again, and do not fill the disk by that."""
+    with full_after(0), pytest.raises(StorageFailure):
+        await parts.begin("s-2", "videos/2/source.mp4", content_type="video/mp4")
+    assert list((tmp_path / "uploads/s-2").iterdir()) == []
+    received = [await parts.put(upload, n, body(b"x" * 700_000), max_bytes=700_000) for n in (1, 2)]
+    before = sorted((tmp_path / "uploads/s-1").iterdir())
+    for _ in range(2):
+        with full_after(1 << 20), pytest.raises(StorageFailure):
+            await parts.complete(upload, received)
+    assert sorted((tmp_path / "uploads/s-1").iterdir()) == before
+    assert (await parts.complete(upload, received)).size_bytes == 1_400_000
+
+
 @pytest.mark.parametrize(
     ("way", "step"),
     [
