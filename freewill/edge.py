@@ -8,6 +8,7 @@ import web
 from freewill.fediverse import build_federation
 from freewill.neighbours import table_reader
 from freewill.paths import uploads_path
+from social.videos.captions import Captions
 from social.views import Principal
 from streams.intake import WatchedVideo
 from streams.roles import SERVING
@@ -47,6 +48,7 @@ def build_front(node: "Node") -> WebService:
         readiness=node.readiness,
         accounts=node.accounts,
         videos=node.videos,
+        captions=Captions(node.database, node.store, node.clock),
         images=node.images,
         interactions=node.interactions,
         comments=node.interactions.comments,

@@ -18,6 +18,16 @@ def language(tag: str | None) -> str:
     return found if layout.is_caption(layout.caption_key("v", found)) else "und"
 
 
+def known(tag: str) -> str | None:
+    """Return the BCP 47 tag in its usual form, None for one that the registry does not know.
+
+    >>> known("PT-br"), known("zz"), known("../x")
+    ('pt-BR', None, None)
+    """
+    found = language(tag)
+    return found if found != "und" and langcodes.tag_is_valid(found) else None
+
+
 def name(tag: str) -> str:
     """Return the name of a language in itself.
 

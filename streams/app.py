@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ranking.catalogue import Catalogue
 from ranking.embedding import Encoder
 from ranking.trending import TrendingTags, public_tags
 from social.videos import VideoService
+from social.videos.captions import Captions
 from streams.agents import catalogue, encoding, engagement, images, media, notifications, trends
 from streams.agents.handling import each_event, each_slice
 from streams.dead_letters import DeadLetters
@@ -344,7 +346,9 @@ def _register_media(
     )
     slices = _slices(topics, streams)
     slices("uploads.enqueue", VIDEO_UPLOADED, lambda b: media.enqueue(b, deps.videos, settings.ladder))
-    slices("media.apply", MEDIA_RESULTS, lambda b: media.apply_results(b, deps.videos, streams.writer))
+    captions = Captions(deps.database, deps.store, deps.clock)
+    apply = partial(media.apply_results, videos=deps.videos, captions=captions, writer=streams.writer)
+    slices("media.apply", MEDIA_RESULTS, apply)
     events = _events(topics, streams)
     # They wait for their turn here, where priority and fairness reach them.
     events("media.encode", MEDIA_JOBS, lambda job: encoding.encode(job, tools), WAITING_LIMIT)

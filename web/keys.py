@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from social.interactions import Interactions
     from social.uploads import UploadSessions
     from social.videos import VideoService
+    from social.videos.captions import Captions
     from social.videos.jobs import EncodingJobs
     from social.views import Principal
     from tables.analytics import AnalystTools
@@ -170,6 +171,7 @@ class Deps:
     readiness: Callable[[], Readiness]
     accounts: Accounts
     videos: VideoService
+    captions: Captions
     images: ImageService
     delivery: Delivery
     interactions: Interactions

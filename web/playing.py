@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 ARCHIVE_WAIT_SECONDS = 1.0
+_PICTURES = {"poster_url", "preview_url", "preview_webp_url", "storyboard_url", "storyboard_image_url"}
 # In the words of the answer.
 _ARCHIVE = {ArchiveState.ARCHIVED: "archived", ArchiveState.RESTORING: "restoring"}
 
@@ -55,7 +56,7 @@ async def explained(request: web.Request, video: "Video", playing: Playback) -> 
     reason = "geo_blocked" if await is_blocked(request, video) else None
     reason = reason or await _archived(request, video)
     if reason is not None:
-        kept = playing.model_dump(include={"poster_url", "preview_url", "storyboard_url", "qualities"})
+        kept = playing.model_dump(include=_PICTURES | {"qualities"})
         return Playback.model_validate(kept | {"state": reason})
     licence = await deps(request).delivery.licences(video, caller(request))
     return playing if licence is None else playing.model_copy(update={"drm": dict(licence)})

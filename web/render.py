@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from media.languages import name
 from media.layout import AssetType, primary
 from social.videos.standing import audience_of
 from tables.lifecycle import job_status_004, status_000
 from tables.reducers.engagement import engagement_score
+from web.schemas.captions import CaptionLink
 from web.schemas.videos import Creator, EncodingAnswer, Playback, Source, Thumbnails, VideoAnswer, VideoPost
 
 if TYPE_CHECKING:
@@ -55,8 +57,8 @@ def playback(video: "Video", services: "Deps") -> Playback:
         return Playback(state="failed" if video.status == "FAILED" else "processing")
     audience = audience_of(video)
 
-    def url(kind: AssetType) -> str | None:
-        found = primary(video.assets, kind)
+    def url(kind: AssetType, container: str | None = None) -> str | None:
+        found = primary((each for each in video.assets if container in (None, each.container)), kind)
         return services.signer.url(found.key, audience) if found else None
 
     hls = url(AssetType.HLS_MASTER)
@@ -67,13 +69,29 @@ def playback(video: "Video", services: "Deps") -> Playback:
         state="processing" if hls is None else "ready",
         stream_url=hls,
         hls_url=hls,
+        hls_cmaf_url=url(AssetType.HLS_MASTER, "fmp4"),
         dash_url=url(AssetType.DASH_MANIFEST),
         mp4_url=url(AssetType.MP4),
         poster_url=url(AssetType.POSTER),
         preview_url=url(AssetType.PREVIEW),
+        preview_webp_url=url(AssetType.PREVIEW, "webp"),
         storyboard_url=url(AssetType.STORYBOARD),
+        storyboard_image_url=url(AssetType.STORYBOARD, "jpg"),
         qualities=[asset.quality for asset in rungs if asset.quality],
     )
+
+
+def captions(video: "Video", services: "Deps") -> list[CaptionLink]:
+    """Return the captions of a READY video, by language (Y6)."""
+    return [
+        CaptionLink(
+            language=asset.quality,
+            name=name(asset.quality),
+            url=services.signer.url(asset.key, audience_of(video)),
+        )
+        for asset in video.assets
+        if asset.type == AssetType.CAPTIONS and asset.quality
+    ]
 
 
 def thumbnails(video: "Video", services: "Deps") -> Thumbnails:
@@ -111,6 +129,7 @@ def video_answer(
         processing_more=video.status == "READY" and video.job is not None,
         thumbnails=thumbnails(video, services),
         playback=playing,
+        captions=captions(video, services),
         available_qualities=playing.qualities,
         is_federated=video.is_federated,
         origin_instance=video.origin_instance,

@@ -21,7 +21,7 @@ from tables.relational.models import EncodingJobRow, VideoAssetRow, VideoRow, mo
 
 log = structlog.get_logger(__name__)
 
-MASTER = "HLS_MASTER"
+MASTER, CAPTIONS = "HLS_MASTER", "CAPTIONS"
 WORKING = (JobStatus.QUEUED, JobStatus.PROCESSING)
 ENCODED = (VideoStatus.TRANSCODING, VideoStatus.READY)
 """States in which a video may have a job that works: READY while rungs are added (Y5, B44)."""
@@ -359,7 +359,10 @@ async def _tell_card(session: AsyncSession, video: VideoRow, at: float) -> None:
 
 
 async def _replace_assets(session: AsyncSession, video_id: str, assets: Sequence[Asset], at: float) -> None:
-    await session.execute(delete(VideoAssetRow).where(VideoAssetRow.video_id == video_id))
+    """Let a video have these outputs and no others; captions stay: people give them, too (Y6)."""
+    mine = VideoAssetRow.video_id == video_id
+    await session.execute(delete(VideoAssetRow).where(mine, VideoAssetRow.type != CAPTIONS))
+    kept = set(await session.scalars(select(VideoAssetRow.quality).where(mine)))
     session.add_all(
         VideoAssetRow(
             id=new_id(),
@@ -376,4 +379,5 @@ async def _replace_assets(session: AsyncSession, video_id: str, assets: Sequence
             created_at=moment(at),
         )
         for asset in assets
+        if asset.type != CAPTIONS or (asset.quality or "") not in kept
     )

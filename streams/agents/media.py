@@ -12,6 +12,7 @@ import structlog
 from media.stores import ObjectStore
 from ranking.embedding import Embedding, EmbeddingError, Encoder, Source
 from social.videos import VideoService
+from social.videos.captions import Captions
 from social.videos.embedding import publish_embedding, source_key
 from streams.log.commit import LogWriter, Outgoing
 from streams.log.slices import Slice
@@ -33,12 +34,19 @@ async def enqueue(batch: Slice[VideoUploaded], videos: VideoService, ladder: str
         await videos.enqueue_encoding(uploaded.video_id, ladder)
 
 
-async def apply_results(batch: Slice[MediaResult], videos: VideoService, writer: LogWriter) -> None:
-    """Apply reports in order; of several progress reports of a job in one slice only the last matters."""
+async def apply_results(
+    batch: Slice[MediaResult], videos: VideoService, captions: Captions, writer: LogWriter
+) -> None:
+    """Apply reports in order; of several progress reports of a job in one slice only the last matters.
+
+    Captions that came while a job was at work are put into what it made (Y6), also when the report is
+    delivered again.
+    """
     latest = {result.job_id: number for number, result in enumerate(batch.records)}
     for number, result in enumerate(batch.records):
         if result.outcome == "completed":
             await videos.apply_completed(result)
+            await captions.publish(result.video_id)
         elif result.outcome == "playable":
             await videos.apply_playable(result)
         elif result.outcome == "failed":

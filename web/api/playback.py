@@ -1,5 +1,6 @@
 """How to play a video, in every form of signature; restoring, purging and blocking by region."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -16,16 +17,18 @@ from tables.errors import (
 from web.api.videos import video_id_of
 from web.http import caller, deps, no_content, principal, read_json, read_query, reply
 from web.playing import advice_for, explained
-from web.render import moment, playback
+from web.render import captions, moment, playback
 from web.routes import Auth, Route
 from web.schemas.playback import ArchiveAnswer, PlaybackAnswer, PlaybackQuery, RegionsRequest
 
 if TYPE_CHECKING:
     from social.views import Video
-    from web.schemas.videos import Playback
 
 AUTO = "auto"
-_URLS = ("stream_url", "hls_url", "dash_url", "mp4_url", "poster_url", "preview_url", "storyboard_url")
+_URLS = (
+    "stream_url", "hls_url", "hls_cmaf_url", "dash_url", "mp4_url", "poster_url", "preview_url",
+    "preview_webp_url", "storyboard_url", "storyboard_image_url",
+)  # fmt: skip
 
 
 async def get_playback(request: web.Request) -> web.Response:
@@ -33,14 +36,19 @@ async def get_playback(request: web.Request) -> web.Response:
     services, query = deps(request), read_query(request, PlaybackQuery)
     video = await services.videos.get(video_id_of(request), caller(request))
     playing = await explained(request, video, playback(video, services))
+    texts = captions(video, services) if playing.ready else []
     if query.form != "path":
-        playing = _signed_otherwise(request, video, playing, query.form)
+        sign = partial(_signed_otherwise, request, video, query.form)
+        found = {field: getattr(playing, field) for field in _URLS}
+        playing = playing.model_copy(update={field: sign(url) for field, url in found.items() if url})
+        texts = [text.model_copy(update={"url": sign(text.url)}) for text in texts]
     answer = PlaybackAnswer(
         **playing.model_dump(),
         video_id=video.id,
         form=query.form,
         expires_at=moment(services.signer.expiry()),
         quality_choices=[AUTO, *playing.qualities] if playing.ready else [],
+        captions=texts,
         recommendation=advice_for(request, video),
     )
     response = reply(answer, headers={"Cache-Control": "private, no-store"})
@@ -49,19 +57,13 @@ async def get_playback(request: web.Request) -> web.Response:
     return response
 
 
-def _signed_otherwise(request: web.Request, video: "Video", playing: "Playback", form: str) -> "Playback":
-    """Return the same addresses with CloudFront's query, or bare for those who have the cookies."""
+def _signed_otherwise(request: web.Request, video: "Video", form: str, url: str) -> str:
+    """Return an address with CloudFront's query, or bare for those who have the cookies."""
     services, audience = deps(request), audience_of(video)
-    changed = {}
-    for name in _URLS:
-        if getattr(playing, name) is None:
-            continue
-        key = getattr(playing, name).split("/media/", 1)[1].split("/", 1)[1]
-        if form == "query":
-            changed[name] = services.delivery.links.url(key, audience, services.signer.expiry())
-        else:
-            changed[name] = f"{services.signer.base_url}/media/{audience}/{key}"
-    return playing.model_copy(update=changed)
+    key = url.split("/media/", 1)[1].split("/", 1)[1]
+    if form == "query":
+        return services.delivery.links.url(key, audience, services.signer.expiry())
+    return f"{services.signer.base_url}/media/{audience}/{key}"
 
 
 def _set_cookies(request: web.Request, video: "Video", response: web.Response) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from web.schemas.base import Answer, Body, Query, Time
+from web.schemas.captions import CaptionLink
 from web.schemas.videos import Playback
 
 Region = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
@@ -36,6 +37,7 @@ class PlaybackAnswer(Playback):
     form: Literal["path", "query", "cookies"]
     expires_at: Time = Field(description="When the links have to be asked for again.")
     quality_choices: list[str] = Field(description="Auto, and the rungs that exist (C39).")
+    captions: list[CaptionLink]
     recommendation: Recommended | None
 
 

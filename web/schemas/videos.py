@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from web.schemas.base import Answer, Body, LiveQuery, Page, Query, Time
+from web.schemas.captions import CaptionLink
 
 ContentType = Literal["original", "challenge", "duet", "reaction"]
 Status = Literal["DRAFT", "UPLOADING", "UPLOADED", "TRANSCODING", "READY", "FAILED"]
@@ -94,11 +95,14 @@ class Playback(Answer):
     )
     stream_url: str | None = None
     hls_url: str | None = None
+    hls_cmaf_url: str | None = Field(None, description="The same rungs in fragmented mp4.")
     dash_url: str | None = None
     mp4_url: str | None = None
     poster_url: str | None = None
     preview_url: str | None = None
-    storyboard_url: str | None = None
+    preview_webp_url: str | None = Field(None, description="The preview in its small form.")
+    storyboard_url: str | None = Field(None, description="WebVTT that cuts the sheet into pictures.")
+    storyboard_image_url: str | None = None
     qualities: list[str] = Field(default_factory=list)
     drm: dict[str, str] | None = Field(None, description="What a player needs for a licence.")
 
@@ -142,6 +146,7 @@ class VideoAnswer(Answer):
     processing_more: bool = Field(False, description="It plays, and more qualities are being made.")
     thumbnails: Thumbnails
     playback: Playback
+    captions: list[CaptionLink] = Field(description="By language; none unless READY.")
     available_qualities: list[str] = Field(description="Those of the playlists, best first.")
     is_federated: bool
     origin_instance: str | None

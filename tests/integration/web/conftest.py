@@ -40,6 +40,7 @@ from social.throttle import LoginThrottle
 from social.tokens import AccessTokens
 from social.uploads import UploadLinks, UploadSessions, UploadSettings, UploadTools
 from social.videos import VideoService
+from social.videos.captions import Captions
 from social.videos.jobs import EncodingJobs
 from social.videos.standing import Standings
 from social.views import Principal
@@ -421,6 +422,7 @@ def real_services(folder: Path, database: Database, clock: Clock) -> dict[str, A
     signer = MediaSigner(signing_key(), "K1", BASE_URL, clock=clock)
     return {
         "videos": videos,
+        "captions": Captions(database, store, clock),
         "jobs": EncodingJobs(database, videos, store, clock),
         "partials": FilePartials(folder / "partials", clock),
         "encoders": Encoders(database, clock),
