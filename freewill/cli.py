@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from freewill.encoder_commands import app as encoders
 from freewill.media_commands import app as media
 from freewill.printing import print_table
 from freewill.settings import Settings
@@ -31,6 +32,7 @@ app.add_typer(config, name="config")
 app.add_typer(dead, name="dead-letters")
 app.add_typer(lake, name="lake")
 app.add_typer(media, name="media")
+app.add_typer(encoders)
 out = Console()
 T = TypeVar("T")
 

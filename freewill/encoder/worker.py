@@ -1,0 +1,186 @@
+"""The encoder itself: some jobs at a time, until it is told to stop."""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from freewill.client.errors import RequestFailed
+from freewill.client.retrying import wait_seconds
+from freewill.encoder.link import JobLost, Link
+from freewill.encoder.store import LinkStore, source_key
+from media.pipeline import STORAGE_ERROR, TRANSCODE_ERROR, MediaError, MediaOutcome, MediaSettings, run_job
+from media.remote import Capabilities, Failure, Offer
+from tables.records import MediaJob
+
+log = structlog.get_logger(__name__)
+BEATS: Final = 5
+"""Signs of life in the time of a lease."""
+BEAT_SECONDS: Final = 1.0
+"""How often progress is told at most: each report becomes a record and a push to a socket."""
+GOODBYE_SECONDS: Final = 5.0
+UNKNOWN: Final = frozenset({401, 403, 404})
+"""The server does not know this encoder, or the protocol: asking again does not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where and how this machine encodes: folder, jobs at once, what it is able to do."""
+
+    folder: Path
+    slots: int
+    able: Capabilities
+
+
+class Refused(Exception):
+    """The server does not want this encoder."""
+
+
+class RemoteEncoder:
+    """Takes jobs from one server, does them, and brings what they make."""
+
+    def __init__(self, link: Link, place: Workplace) -> None:
+        """Args: the open connection, and where to work."""
+        self._link = link
+        self._place = place
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop``; what is at work then is given back.
+
+        Raises:
+            Refused: the server does not know the token.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._place.slots):
+                    group.create_task(self._work(stop))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        failures = 0
+        while not stop.is_set():
+            try:
+                offer = await _until(stop, self._link.take(self._place.able))
+                failures = 0
+            except RequestFailed as error:
+                if error.status in UNKNOWN:
+                    raise Refused(str(error)) from error
+                failures += 1
+                pause = wait_seconds(failures, random.random(), error.retry_after)  # noqa: S311 (no secret)
+                log.warning("no_answer", error=str(error), again_in_seconds=round(pause, 1))
+                await _until(stop, asyncio.sleep(pause))
+                continue
+            if offer is not None:
+                await Try(self._link, offer, self._place.folder).run(stop)
+
+
+class Try:
+    """One job under one lease."""
+
+    def __init__(self, link: Link, offer: Offer, folder: Path) -> None:
+        """Args: the server, the job, and where to work."""
+        self._link = link
+        self._offer = offer
+        self._folder = folder
+        self._reached: tuple[float | None, str] = (0.0, "probing")
+        self._news = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Do the job, tell how it goes and how it ends; nothing is raised."""
+        told = log.bind(job_id=self._offer.job_id, video_id=self._offer.video_id)
+        told.info("job_begun")
+        beating = asyncio.create_task(self._beat())
+        working = asyncio.create_task(self._do())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({beating, working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+                told.info("job_done")
+            elif beating.done():
+                beating.result()
+            else:
+                await self._give_back(working)
+                told.info("job_given_back")
+        except JobLost as error:
+            told.warning("job_lost", why=str(error))
+        except RequestFailed as error:
+            told.error("job_given_up", error=str(error))
+        finally:
+            for task in (beating, working, stopping):
+                task.cancel()
+            await asyncio.gather(beating, working, stopping, return_exceptions=True)
+
+    async def _do(self) -> None:
+        failure = await self._encoded()
+        if failure is None:
+            await self._link.tell(self._offer, "finish")
+        else:
+            log.warning("job_failed", job_id=self._offer.job_id, code=failure.code, reason=failure.reason)
+            await self._link.fail(self._offer, failure)
+
+    async def _encoded(self) -> Failure | None:
+        """Run the job; returns why it failed, None when all its outputs are with the server."""
+        offer = self._offer
+        job = MediaJob(
+            job_id=offer.job_id,
+            video_id=offer.video_id,
+            source_key=source_key(offer),
+            ladder=offer.ladder,
+            preset=offer.preset,
+            attempt=offer.attempt,
+        )
+        store, settings = LinkStore(self._link, offer), MediaSettings(**offer.settings)
+        playable = self._playable if offer.playable else None
+        try:
+            await run_job(job, store, self._folder, settings, self._progress, playable)
+        except MediaError as error:
+            return Failure(error.code, error.reason, error.retryable, error.said[-4_000:])
+        except RequestFailed as error:
+            return Failure(STORAGE_ERROR, "An output could not be stored.", True, str(error))
+        except (JobLost, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("job_broke", job_id=offer.job_id)
+            return Failure(TRANSCODE_ERROR, "The video could not be processed.", True, repr(error))
+        return None
+
+    async def _progress(self, percent: float | None, stage: str) -> None:
+        self._reached = percent, stage
+        self._news.set()
+
+    async def _playable(self, made: MediaOutcome) -> None:
+        await self._link.tell(self._offer, "playable")
+
+    async def _beat(self) -> None:
+        """Tell how far it is when there is news, and that it lives when there is none, until it is lost."""
+        while True:
+            self._news.clear()
+            await self._link.progress(self._offer, *self._reached)
+            await asyncio.sleep(BEAT_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), self._offer.lease_seconds / BEATS)
+
+    async def _give_back(self, working: "asyncio.Task[None]") -> None:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._link.tell(self._offer, "give-back"), GOODBYE_SECONDS)
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for something, but not longer than for the stop; None then."""
+    doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        for task in (doing, stopping):
+            task.cancel()
+        await asyncio.gather(doing, stopping, return_exceptions=True)
