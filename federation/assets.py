@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from federation.addresses import Addresses
-from federation.model import Mp4, Picture, Rung
+from federation.model import Mp4, Picture, Rung, Subtitle
+from media.languages import name
 from media.layout import AssetType, primary
 
 _PICTURE_TYPES = {AssetType.THUMBNAIL, AssetType.POSTER}
@@ -64,6 +65,16 @@ def hls(at: Addresses, assets: Iterable[StoredOutput]) -> str | None:
     """Return the URL of the master playlist, None without one."""
     found = primary(assets, AssetType.HLS_MASTER)
     return None if found is None else at.media(found.video_id, _path(found))
+
+
+def subtitles(at: Addresses, assets: Iterable[StoredOutput]) -> list[Subtitle]:
+    """Return the captions, by language (Y6)."""
+    found = [
+        Subtitle(asset.quality, name(asset.quality), at.media(asset.video_id, _path(asset)))
+        for asset in assets
+        if asset.type == AssetType.CAPTIONS
+    ]
+    return sorted(found, key=lambda subtitle: subtitle.language)
 
 
 def pictures(at: Addresses, assets: Sequence[StoredOutput]) -> list[Picture]:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from federation.addresses import Addresses, is_media_path
-from federation.assets import files, hls, pictures, rungs
+from federation.assets import files, hls, pictures, rungs, subtitles
 from federation.discovery import Usage
 from federation.model import Author, Counts, PublicVideo
 from tables.errors import ValidationFailed
@@ -119,8 +119,8 @@ class Directory:
 
         Args:
             video_id: the video named in the URL.
-            path: the rest of the URL: ``{video_id}-{quality}.mp4``, or a plain path below ``hls/`` or
-                ``thumbs/``. The source is never served.
+            path: the rest of the URL: ``{video_id}-{quality}.mp4``, or a plain path below ``hls/``,
+                ``thumbs/`` or ``captions/``. The source is never served.
         """
         if not _VIDEO_ID.fullmatch(video_id) or not is_media_path(path):
             return None
@@ -128,7 +128,7 @@ class Directory:
             public = await session.scalar(select(VideoRow.id).where(_is_public(), VideoRow.id == video_id))
             if public is None:
                 return None
-            if path.startswith(("hls/", "thumbs/")):
+            if path.startswith(("hls/", "thumbs/", "captions/")):
                 return f"videos/{video_id}/{path}"
             assets = await _assets(session, [video_id])
         wanted = self._at.media(video_id, path)
@@ -180,6 +180,7 @@ class Directory:
             rungs=tuple(rungs(self._at, assets)),
             hls_url=hls(self._at, assets),
             pictures=tuple(pictures(self._at, assets)),
+            subtitles=tuple(subtitles(self._at, assets)),
             counts=self._counts(row.id)
             or Counts(row.view_count, row.like_count, row.share_count, row.comment_count),
         )

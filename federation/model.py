@@ -60,6 +60,15 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class Subtitle:
+    """Captions in one language, a BCP 47 tag; ``url`` is absolute and lasting, of WebVTT."""
+
+    language: str
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """What others did with a video, here and elsewhere together (J31)."""
 
@@ -78,6 +87,7 @@ class PublicVideo:
         rungs: renditions of the HLS ladder, best first.
         hls_url: the master playlist, None without one.
         pictures: thumbnails, largest first.
+        subtitles: captions, by language.
     """
 
     video_id: str
@@ -94,4 +104,5 @@ class PublicVideo:
     rungs: tuple[Rung, ...] = ()
     hls_url: str | None = None
     pictures: tuple[Picture, ...] = ()
+    subtitles: tuple[Subtitle, ...] = ()
     counts: Counts = Counts()

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from xml.sax.saxutils import quoteattr
 
+from media.playlists import Tiles
+
+SHEET = "../thumbs/storyboard.jpg"
 _CAPTIONS = re.compile(r' *<AdaptationSet contentType="text".*?</AdaptationSet>\n', re.DOTALL)
 
 
@@ -27,13 +30,20 @@ class Track:
 
 
 def manifest(
-    video: Sequence[Track], audio: Track | None, *, seconds: float, rate: Fraction, offset: float
+    video: Sequence[Track],
+    audio: Track | None,
+    tiles: Tiles | None = None,
+    *,
+    seconds: float,
+    rate: Fraction,
+    offset: float,
 ) -> str:
     """Return the DASH on-demand manifest: one indexed file per track (ISO 23009-1 section 8.3).
 
     Args:
         video: One track per rung.
         audio: The shared audio track, None for a silent video.
+        tiles: The storyboard, for the seek bar.
         seconds: Presentation length.
         rate: Frames per second.
         offset: Seconds by which all tracks' timestamps are late, equal for all.
@@ -41,6 +51,8 @@ def manifest(
     sets = [_adaptation("video", video, rate, offset)]
     if audio is not None:
         sets.append(_adaptation("audio", [audio], rate, offset))
+    if tiles is not None:
+        sets.append(_thumbnails(tiles))
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"'
@@ -69,6 +81,22 @@ def _representation(kind: str, track: Track, offset: float) -> str:
         f' indexRange="{track.index[0]}-{track.index[1]}" indexRangeExact="true">\n'
         f'          <Initialization range="{track.init[0]}-{track.init[1]}"/>\n'
         "        </SegmentBase>\n      </Representation>\n"
+    )
+
+
+def _thumbnails(tiles: Tiles) -> str:
+    """Return the set of the storyboard: one sheet of tiles (DASH-IF IOP 4.3 section 6.2.6; Y7)."""
+    seconds = tiles.seconds * tiles.columns * tiles.rows
+    rate = math.ceil(tiles.size_bytes * 8 / seconds)
+    size = f' width="{tiles.width * tiles.columns}" height="{tiles.height * tiles.rows}"'
+    return (
+        '    <AdaptationSet contentType="image" mimeType="image/jpeg">\n'
+        f'      <SegmentTemplate media="{SHEET}" timescale="1000" duration="{math.ceil(seconds * 1000)}"'
+        ' startNumber="1"/>\n'
+        f'      <Representation id="storyboard" bandwidth="{rate}"{size}>\n'
+        '        <EssentialProperty schemeIdUri="http://dashif.org/guidelines/thumbnail_tile"'
+        f' value="{tiles.columns}x{tiles.rows}"/>\n'
+        "      </Representation>\n    </AdaptationSet>\n"
     )
 
 

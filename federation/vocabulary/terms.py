@@ -57,6 +57,8 @@ VIDEO_CONTEXT = [
         "Hashtag": "as:Hashtag",
         "sensitive": "as:sensitive",
         "uuid": "sc:identifier",
+        "identifier": "sc:identifier",
+        "subtitleLanguage": {"@id": "sc:subtitleLanguage", "@container": "@set"},
         "views": {"@id": "pt:views", "@type": _NUMBER},
         "state": {"@id": "pt:state", "@type": _NUMBER},
         "size": {"@id": "pt:size", "@type": _NUMBER},

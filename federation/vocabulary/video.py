@@ -48,6 +48,10 @@ def video(at: Addresses, item: PublicVideo) -> Document:
         "cc": [f"{person_id}/followers", f"{at.channel(item.author.did)}/followers"],
         **{name: f"{video_id}/{name}" for name in ("likes", "dislikes", "shares", "comments")},
     }
+    if item.subtitles:
+        document["subtitleLanguage"] = [
+            {"identifier": text.language, "name": text.name, "url": text.url} for text in item.subtitles
+        ]
     if item.width and item.height:
         document["aspectRatio"] = round(item.width / item.height, 4)
     if len(item.description) >= CONTENT_MINIMUM:

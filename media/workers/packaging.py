@@ -73,7 +73,7 @@ class Package:
             fragmented = [_as_cmaf(variant) for variant in self.variants]
             self._master("cmaf", key, fragmented, f"audio/{CMAF}" if self.sound else None, tiles)
             made.append(asset(AssetType.HLS_MASTER, key, "fmp4"))
-            self._manifest()
+            self._manifest(tiles)
             made.append(asset(AssetType.DASH_MANIFEST, captions.MANIFEST, "mpd"))
         return made
 
@@ -151,10 +151,12 @@ class Package:
         text = master_playlist(variants, clock, sound, tiles)
         Path(key).write_text(with_subtitles(text, captions.subtitles(self.cues, form)))
 
-    def _manifest(self) -> None:
+    def _manifest(self, tiles: Tiles | None) -> None:
         """Write the manifest over the indexed files."""
         offset = float(DASH_OFFSET_FRAMES / self.plan.rate)
-        text = manifest(self.tracks, self.sound, seconds=self.seconds, rate=self.plan.rate, offset=offset)
+        text = manifest(
+            self.tracks, self.sound, tiles, seconds=self.seconds, rate=self.plan.rate, offset=offset
+        )
         Path(captions.MANIFEST).write_text(captions.in_manifest(text, self.cues))
 
 

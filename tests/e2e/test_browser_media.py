@@ -79,9 +79,11 @@ window.playShaka = async (url) => {
     await player.attach(video);
     await player.load(url);
     video.play();
-    const images = (await player.getImageTracks()).length;
+    const images = await player.getImageTracks();
+    const tile = images.length ? await player.getThumbnails(images[0].id, 7) : null;
     const found = await told(video, errors, () => ({
-        texts: player.getTextTracks().map((track) => track.language), images,
+        texts: player.getTextTracks().map((track) => track.language), images: images.length,
+        tile: tile && [tile.uris[0], tile.positionX, tile.positionY, tile.width, tile.height],
     }));
     await player.destroy();
     return found;
@@ -90,9 +92,15 @@ window.playDash = async (url) => {
     const video = element(), errors = [], player = dashjs.MediaPlayer().create();
     player.on('error', (event) => errors.push(event.error.message || String(event.error)));
     player.initialize(video, url, true);
-    const found = await told(video, errors, () => ({
-        texts: player.getTracksFor('text').map((track) => track.lang),
-    }));
+    let tile = null;
+    const found = await told(video, errors, () => {
+        player.provideThumbnail(7, (found) => { tile = found; });
+        return {
+            texts: player.getTracksFor('text').map((track) => track.lang),
+            images: player.getTracksFor('image').length,
+            tile: tile && [tile.url, tile.x, tile.y, tile.width, tile.height],
+        };
+    });
     player.destroy();
     return found;
 };
@@ -202,5 +210,8 @@ async def test_every_form_plays_to_the_end_with_captions_in_other_players(folder
         found = await page.evaluate(f"url => {player}(url)", f"{address}/{path}")
     check(found)
     assert found["texts"] == ["de"]
-    if player == "playShaka" and path.startswith("hls/"):
-        assert found["images"] == 1
+    assert found["images"] == 1
+    url, x, y, width, height = found["tile"]
+    assert url.endswith("/thumbs/storyboard.jpg")
+    # Four pictures of two seconds each stand in a row.
+    assert (x, y, width, height) == (3 * 160, 0, 160, 90)

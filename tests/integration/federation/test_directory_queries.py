@@ -90,6 +90,7 @@ async def test_media_key_names_the_object_when_video_is_public(seeds, directory)
         await directory.media_key(row.id, "hls/720p/segment_00000.ts")
         == f"{prefix}/hls/720p/segment_00000.ts"
     )
+    assert await directory.media_key(row.id, "captions/en.vtt") == f"{prefix}/captions/en.vtt"
     for path in ("source.mp4", "hls/../source.mp4", "dash/manifest.mpd", ""):
         assert await directory.media_key(row.id, path) is None
     hidden = await seeds.video(await seeds.person("bob"), visibility="PRIVATE", stored=False)

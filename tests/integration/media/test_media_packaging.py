@@ -143,7 +143,20 @@ async def test_sound_starts_with_the_picture_in_both_forms_of_hls(tmp_path: Path
     assert [segment.duration for segment in cmaf.segments] == [6.0, 1.0]
     assert [round(segment.duration, 3) for segment in ts.segments] == [6.0, 1.0]
     sets = mpegdash.parser.MPEGDASHParser.parse(str(job.path("dash/manifest.mpd"))).periods[0].adaptation_sets
-    assert [[each.id for each in found.representations] for found in sets] == [["240p", "360p"], ["audio"]]
+    assert [[each.id for each in found.representations] for found in sets] == [
+        ["240p", "360p"],
+        ["audio"],
+        ["storyboard"],
+    ]
+    [board] = sets[2].representations
+    [tiles] = board.essential_properties
+    # Four pictures of seven seconds, 160x90 each; the one sheet stands for all of the video.
+    assert (tiles.scheme_id_uri, tiles.value) == ("http://dashif.org/guidelines/thumbnail_tile", "4x1")
+    assert (sets[2].mime_type, board.width, board.height) == ("image/jpeg", 640, 90)
+    [template] = sets[2].segment_templates
+    sheet = job.path("dash") / template.media
+    assert sheet.stat().st_size
+    assert template.duration / template.timescale >= SECONDS
 
 
 async def test_first_rung_plays_before_the_others_and_stays_part_of_the_whole(tmp_path: Path) -> None:

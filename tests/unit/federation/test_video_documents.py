@@ -1,9 +1,11 @@
 """Note, Video, activities and collections of one clip (J2, J3, J46, X47, Y1)."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from federation.model import Subtitle
 from federation.vocabulary import (
     announce,
     collection,
@@ -127,3 +129,14 @@ def test_tombstone_names_what_it_was_when_deleted(at):
     stone = tombstone("https://video.example/ap/objects/1", "Note", datetime(2026, 1, 1, tzinfo=UTC))
     assert (stone["type"], stone["formerType"]) == ("Tombstone", "Note")
     assert stone["deleted"] == "2026-01-01T00:00:00.000Z"
+
+
+def test_captions_are_told_by_language_when_there_are_some(at, clip):
+    """Y6: as PeerTube reads them; a video without any does not speak of them."""
+    assert "subtitleLanguage" not in video(at, clip)
+    url = at.media(clip.video_id, "captions/pt-BR.vtt")
+    told = video(at, replace(clip, subtitles=(Subtitle("pt-BR", "Português (Brasil)", url),)))
+    assert told["subtitleLanguage"] == [
+        {"identifier": "pt-BR", "name": "Português (Brasil)", "url": url},
+    ]
+    assert "subtitleLanguage" in told["@context"][1]

@@ -1,0 +1,59 @@
+"""Captions of a video on a whole server: in playlists, links and for peers (Y6, Y1, C34)."""
+
+from urllib.parse import urljoin
+
+import m3u8
+
+ACTIVITY = {"Accept": "application/activity+json"}
+
+
+def vtt(text):
+    return f"WEBVTT\n\n00:00.100 --> 00:00.900\n{text}\n".encode()
+
+
+async def test_captions_reach_players_and_peers_when_they_are_given_at_any_time(alice, shared_dir):
+    """Y6: before the encode has ended and after it; each form of HLS, DASH, and the Video of ActivityPub."""
+    created = await alice.upload(shared_dir / "media/clips/bear-vp9-odd-dimensions.webm", title="A bear")
+    path = f"/api/v1/videos/{created['id']}"
+
+    async def give(language, data, kind="text/vtt"):
+        given = await alice.call(
+            "PUT", f"{path}/captions/{language}", data=data, headers={"Content-Type": kind}
+        )
+        assert alice.status == 200, given
+        return given
+
+    async def languages(url):
+        master = m3u8.loads((await alice.bytes_of(url)).decode())
+        for each in master.media:
+            listed = m3u8.loads((await alice.bytes_of(urljoin(url, each.uri))).decode())
+            shown = await alice.bytes_of(urljoin(urljoin(url, each.uri), listed.segments[0].uri))
+            assert b"X-TIMESTAMP-MAP" in shown
+        return {each.language for each in master.media}
+
+    await give("de", vtt("Ein Bär"))
+    video = await alice.wait_status(created["id"], "READY")
+    await alice.eventually(path, lambda body: not body["processing_more"])
+    assert await languages(video["playback"]["hls_url"]) == {"de"}
+    assert (await give("en", b"1\n00:00:00,100 --> 00:00:00,900\nA bear\n", "application/x-subrip"))[
+        "published"
+    ]
+    video = await alice.get(path)
+    for name in ("hls_url", "hls_cmaf_url"):
+        assert await languages(video["playback"][name]) == {"de", "en"}
+    manifest = (await alice.bytes_of(video["playback"]["dash_url"])).decode()
+    assert "../captions/de.vtt" in manifest
+    assert "thumbnail_tile" in manifest
+    assert [text["language"] for text in video["captions"]] == ["de", "en"]
+    assert "Ein Bär" in (await alice.bytes_of(video["captions"][0]["url"])).decode()
+    for name, magic in (("preview_webp_url", b"RIFF"), ("storyboard_image_url", b"\xff\xd8")):
+        assert (await alice.bytes_of(video["playback"][name])).startswith(magic)
+    told = await alice.get(f"/ap/videos/{video['id']}", headers=ACTIVITY)
+    assert [text["identifier"] for text in told["subtitleLanguage"]] == ["de", "en"]
+    assert b"A bear" in await alice.bytes_of(told["subtitleLanguage"][1]["url"])
+
+    await alice.call("DELETE", f"{path}/captions/de")
+    assert alice.status == 204
+    assert await languages(video["playback"]["hls_url"]) == {"en"}
+    told = await alice.get(f"/ap/videos/{video['id']}", headers=ACTIVITY)
+    assert [text["identifier"] for text in told["subtitleLanguage"]] == ["en"]
