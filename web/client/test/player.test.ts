@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { assignSlots, planWindow } from "../src/player/pool-plan";
+import { captionTrackFor, captionsShown } from "../src/player/captions";
 import { capFor, levelFor, offeredQualities, qualityName } from "../src/player/qualities";
 import { WatchTracker } from "../src/player/watch-tracker";
 
@@ -77,4 +78,14 @@ test("skipped time is not watched time", () => {
   expect(tracker.watchSeconds).toBeCloseTo(2.2, 1);
   tracker.seeked(0);
   expect(tracker.at(0.2)).toEqual([]);
+});
+
+test("captions show while the sound is off, unless somebody chose otherwise", () => {
+  expect([captionsShown("muted", true), captionsShown("muted", false)]).toEqual([true, false]);
+  expect([captionsShown("on", false), captionsShown("off", true)]).toEqual([true, false]);
+  const there = ["de", "pt-BR", "en"];
+  expect(captionTrackFor(["en-GB", "de"], there)).toBe(2);
+  expect(captionTrackFor(["PT-br"], there)).toBe(1);
+  expect(captionTrackFor(["fr"], there)).toBe(0);
+  expect(captionTrackFor(["fr"], [])).toBe(-1);
 });

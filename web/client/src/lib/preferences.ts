@@ -1,5 +1,6 @@
 import { createStore } from "./store";
 import { readJson, writeJson } from "./storage";
+import type { CaptionsChoice } from "../player/captions";
 
 export type Theme = "system" | "dark" | "light";
 
@@ -10,10 +11,12 @@ export interface Preferences {
   sound: boolean;
   /** Keep the stream at or below 1.5 Mbit/s (Q17). */
   saver: boolean;
+  /** When captions show: by default while the sound is off (Y6). */
+  captions: CaptionsChoice;
 }
 
 const KEY = "freewill.preferences";
-const DEFAULTS: Preferences = { theme: "dark", sound: false, saver: false };
+const DEFAULTS: Preferences = { theme: "dark", sound: false, saver: false, captions: "muted" };
 
 export const preferences = createStore<Preferences>({
   ...DEFAULTS,

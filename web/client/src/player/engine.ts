@@ -1,5 +1,6 @@
 import type Hls from "hls.js";
 import type { ErrorData, HlsConfig } from "hls.js";
+import { captionTrackFor } from "./captions";
 import { capFor, levelFor, offeredQualities, shortSide } from "./qualities";
 import type { Quality } from "./qualities";
 
@@ -32,6 +33,10 @@ const CONFIG: Partial<HlsConfig> = {
   abrEwmaDefaultEstimate: 1_500_000,
 };
 
+function languagesOf(hls: Hls): (string | undefined)[] {
+  return hls.subtitleTracks.map((track) => track.lang);
+}
+
 let library: Promise<typeof Hls> | null = null;
 
 /** hls.js, fetched once and only when something is about to play. */
@@ -49,6 +54,7 @@ export class Engine {
   private playing = false;
   private quality: Quality = "auto";
   private saver = false;
+  private captions = false;
   private onMp4 = false;
 
   constructor(
@@ -57,6 +63,7 @@ export class Engine {
     private readonly events: EngineEvents,
   ) {
     element.addEventListener("error", this.onElementError);
+    element.textTracks.addEventListener("addtrack", this.onTextTrack);
   }
 
   async attach(): Promise<void> {
@@ -88,6 +95,9 @@ export class Engine {
       const shown = hls.levels[level];
       if (shown) this.events.onQuality(shortSide(shown));
     });
+    hls.on(Library.Events.SUBTITLE_TRACKS_UPDATED, () => this.applyCaptions());
+    // Before there is sound and picture, hls.js takes the choice back.
+    hls.once(Library.Events.FRAG_BUFFERED, () => this.applyCaptions());
     hls.on(Library.Events.ERROR, (_event, data) => this.onHlsError(hls, Library, data));
   }
 
@@ -127,6 +137,28 @@ export class Engine {
     if (pinned !== hls.loadLevel || pinned === -1) hls.nextLevel = pinned;
   }
 
+  showCaptions(shown: boolean): void {
+    this.captions = shown;
+    this.applyCaptions();
+  }
+
+  private applyCaptions(): void {
+    const { hls, element } = this;
+    const tracks = hls === null ? [...element.textTracks].map((track) => track.language) : languagesOf(hls);
+    const wanted = this.captions ? captionTrackFor(navigator.languages, tracks) : -1;
+    if (hls !== null) {
+      hls.subtitleDisplay = this.captions;
+      if (hls.subtitleTrack !== wanted) hls.subtitleTrack = wanted;
+      return;
+    }
+    [...element.textTracks].forEach((track, index) => (track.mode = index === wanted ? "showing" : "disabled"));
+  }
+
+  private readonly onTextTrack = (): void => {
+    // Those of hls.js are its own; these the browser found in a plain `src`.
+    if (this.hls === null && !this.dead) this.applyCaptions();
+  };
+
   private onHlsError(hls: Hls, Library: typeof Hls, data: ErrorData): void {
     if (!data.fatal || this.dead) return;
     this.recoveries -= 1;
@@ -157,6 +189,7 @@ export class Engine {
   destroy(): void {
     this.dead = true;
     this.element.removeEventListener("error", this.onElementError);
+    this.element.textTracks.removeEventListener("addtrack", this.onTextTrack);
     this.hls?.destroy();
     this.hls = null;
     this.element.removeAttribute("src");

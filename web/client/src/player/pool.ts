@@ -60,6 +60,7 @@ export class PlayerPool {
       for (const slot of this.slots) slot.setQuality(this.quality, next.saver);
       const active = this.active();
       if (active) active.element.muted = !next.sound;
+      for (const slot of this.slots) slot.applyCaptions();
     });
     document.addEventListener("visibilitychange", this.onVisibility);
   }

@@ -1,3 +1,5 @@
+import { preferences } from "../lib/preferences";
+import { captionsShown } from "./captions";
 import { Engine } from "./engine";
 import type { Source } from "./engine";
 import type { Quality } from "./qualities";
@@ -45,6 +47,7 @@ export class Slot {
     for (const name of ["play", "pause", "durationchange", "progress", "volumechange"]) {
       element.addEventListener(name, changed);
     }
+    element.addEventListener("volumechange", () => this.applyCaptions());
     element.addEventListener("loadeddata", () => element.classList.add("has-frame"));
     element.addEventListener("waiting", () => this.setBuffering(true));
     for (const name of ["playing", "seeked", "canplay"]) {
@@ -92,6 +95,7 @@ export class Slot {
       },
     });
     host.append(this.element);
+    this.applyCaptions();
     void this.engine.attach();
   }
 
@@ -154,6 +158,11 @@ export class Slot {
     this.tracker?.seeked(target);
     this.element.currentTime = target;
     this.events.onChange(this);
+  }
+
+  /** Show or hide captions, as was chosen and as the sound is. */
+  applyCaptions(): void {
+    this.engine?.showCaptions(captionsShown(preferences.get().captions, this.element.muted));
   }
 
   setQuality(quality: Quality, saver: boolean): void {

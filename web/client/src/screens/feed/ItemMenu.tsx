@@ -1,6 +1,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { ExternalLink, EyeOff, Link, ThumbsDown } from "lucide-preact";
 import type { FeedItem } from "../../api/types";
+import { CaptionsMenu } from "../../player/CaptionsMenu";
 import type { PlayerPool } from "../../player/pool";
 import { QualityMenu } from "../../player/QualityMenu";
 import { navigate } from "../../router";
@@ -50,6 +51,7 @@ export function ItemMenu({ item, pool, on, onClose }: ItemMenuProps): JSX.Elemen
         Open its page
       </Entry>
       <QualityMenu pool={pool} onDone={onClose} />
+      <CaptionsMenu onDone={onClose} />
     </Dialog>
   );
 }

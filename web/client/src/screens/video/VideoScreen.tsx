@@ -7,6 +7,7 @@ import { useVideo } from "../../lib/use-video";
 import type { VideoView } from "../../lib/use-video";
 import { SoundToggle } from "../../player/Overlays";
 import { PlayerPool } from "../../player/pool";
+import { CaptionsMenu } from "../../player/CaptionsMenu";
 import { QualityMenu } from "../../player/QualityMenu";
 import { Scrubber } from "../../player/Scrubber";
 import { ratioOf, Stage } from "../../player/Stage";
@@ -115,6 +116,7 @@ function Watch({ video: loaded }: { video: Video }): JSX.Element {
       {menu && (
         <Dialog title="Quality" onClose={() => setMenu(false)}>
           <QualityMenu pool={pool} onDone={() => setMenu(false)} />
+          <CaptionsMenu onDone={() => setMenu(false)} />
         </Dialog>
       )}
     </div>
