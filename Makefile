@@ -7,9 +7,6 @@ BIN    := $(VENV)/bin
 CLIENT := web/client
 # Most of the suite waits for servers, kills and encodes: three at a time keep two cores busy.
 TEST_WORKERS ?= 3
-# In this order: the longest files first, so that no worker is left alone with one at the end.
-TESTS := tests/e2e tests/faults tests/contract tests/integration tests/property tests/unit \
-  freewill streams tables media ranking federation social web
 DATA   ?= $(or $(FREEWILL_DATA_DIR),./data)
 # What `make services` started, as environment variables; absent when it did not run.
 SERVICES_ENV := .services/env
@@ -58,7 +55,7 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 test: check ## Set up, check and run every test
-	@$(WITH_SERVICES) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" $(TESTS)
+	@$(WITH_SERVICES) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" freewill streams tables media ranking federation social web tests
 
 test-slow: setup ## The tests that take long: every clip, every crash point
 	@$(WITH_SERVICES) $(BIN)/python -m pytest -m slow tests

@@ -19,6 +19,26 @@ from tables.relational.models import Base
 ROOT = Path(__file__).resolve().parent.parent
 
 
+#: What takes long goes first, so that no worker is left alone with it at the end.
+FIRST = frozenset({"e2e", "faults"})
+#: Files between two of those that take turns at the one broker: about as long as one of these takes.
+BETWEEN_TURNS = 8
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first, and spread those that take turns at the broker: side by side they would wait."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    turns = [path for path, found in files.items() if any("[kafka" in item.name for item in found)]
+    order = sorted(
+        (path for path in files if path not in turns), key=lambda path: FIRST.isdisjoint(path.parts)
+    )
+    for number, path in enumerate(turns):
+        order.insert(number * (BETWEEN_TURNS + 1), path)
+    items[:] = [item for path in order for item in files[path]]
+
+
 def _shared() -> Path:
     return Path(os.environ.get("FREEWILL_SHARED", ROOT.parent / "shared"))
 
