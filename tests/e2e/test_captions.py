@@ -1,8 +1,12 @@
 """Captions of a video on a whole server: in playlists, links and for peers (Y6, Y1, C34)."""
 
+import os
+import shutil
 from urllib.parse import urljoin
 
 import m3u8
+import pytest
+from playwright.async_api import async_playwright
 
 ACTIVITY = {"Accept": "application/activity+json"}
 
@@ -57,3 +61,45 @@ async def test_captions_reach_players_and_peers_when_they_are_given_at_any_time(
     assert await languages(video["playback"]["hls_url"]) == {"en"}
     told = await alice.get(f"/ap/videos/{video['id']}", headers=ACTIVITY)
     assert [text["identifier"] for text in told["subtitleLanguage"]] == ["en"]
+
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--autoplay-policy=no-user-gesture-required"]
+SHOWN = """() => {
+    const video = document.querySelector('[data-testid="feed-video"]');
+    const shown = video && [...video.textTracks].filter((track) => track.mode === 'showing');
+    return shown && shown.length === 1 && shown[0].cues && shown[0].cues.length === 1
+        && [shown[0].language, shown[0].cues[0].text, video.muted];
+}"""
+HIDDEN = """() => {
+    const video = document.querySelector('[data-testid="feed-video"]');
+    return video && video.currentTime > 0
+        && [...video.textTracks].every((track) => track.mode !== 'showing');
+}"""
+CHOOSE = "choice => localStorage.setItem('freewill.preferences', JSON.stringify({ captions: choice }))"
+
+
+@pytest.mark.browser
+async def test_captions_show_in_the_player_when_it_is_muted_and_not_when_they_are_off(alice, shared_dir):
+    """Y6: in the language of the viewer, on the page of the video."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing: CI plays with it")
+        pytest.skip("chromium is not installed")
+    created = await alice.upload(shared_dir / "media/clips/ios9.mov", title="A phone")
+    for language, text in (("de", "Hallo"), ("fr", "Salut")):
+        path = f"/api/v1/videos/{created['id']}/captions/{language}"
+        await alice.call("PUT", path, data=vtt(text), headers={"Content-Type": "text/vtt"})
+        assert alice.status == 200
+    await alice.wait_status(created["id"], "READY")
+    url = f"{alice.server.url}/v/{created['id']}"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = await browser.new_page(locale="fr-CA")
+        await page.goto(url)
+        shown = await (await page.wait_for_function(SHOWN, timeout=30_000)).json_value()
+        assert shown == ["fr", "Salut", True]
+        await page.evaluate(CHOOSE, "off")
+        await page.reload()
+        await page.wait_for_function(HIDDEN, timeout=30_000)
+        await browser.close()
