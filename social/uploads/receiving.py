@@ -5,7 +5,7 @@ import hashlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -41,6 +41,14 @@ READS_AT_ONCE = 3
 STREAM = 0  # the number under which an appended stream is locked
 
 
+class Admitted(NamedTuple):
+    """A session that may receive, its upload in the store, and its confirmed parts by number."""
+
+    row: UploadSessionRow
+    upload: Incoming
+    confirmed: list[PartInfo]
+
+
 class Receiver:
     """Takes in the bytes of open sessions."""
 
@@ -50,7 +58,7 @@ class Receiver:
         self._cleaner = cleaner
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
 
-    async def admit(self, session_id: str, caller: Principal | None) -> tuple[UploadSessionRow, Incoming]:
+    async def admit(self, session_id: str, caller: Principal | None) -> Admitted:
         """Let a session receive: INITIATED becomes IN_PROGRESS with its upload begun in the store (A53).
 
         Raises:
@@ -58,12 +66,12 @@ class Receiver:
             Conflict: CONFLICT: it is being completed.
         """
         now = self._tools.clock()
-        row = await self._read(lambda session: rows.find(session, session_id, caller))
+        row, confirmed = await self._read(partial(rows.find_with_parts, session_id=session_id, caller=caller))
         rows.target(row, Operation.RECEIVE, now)
         if row.verdict is not None or rows.is_leased(row, now):
             raise Conflict("All bytes are here and this upload is being completed.", retry_after_seconds=1.0)
         if row.status != UploadStatus.INITIATED and row.provider_upload_id:
-            return row, rows.incoming(row)
+            return Admitted(row, rows.incoming(row), confirmed)
         upload = await self._tools.parts.begin(row.id, row.source_key, content_type=row.mime or "")
 
         async def begin(session: AsyncSession) -> UploadSessionRow:
@@ -73,7 +81,7 @@ class Receiver:
             return locked
 
         try:
-            return await self._run(begin), upload
+            return Admitted(await self._run(begin), upload, confirmed)
         except AppError:
             await self._cleaner.clean(row.id)  # canceled meanwhile
             raise
@@ -87,9 +95,8 @@ class Receiver:
         declared_bytes: int | None = None,
     ) -> Received:
         """Take one part; see ``UploadSessions.receive``."""
-        row, upload = await self.admit(session_id, caller)
+        row, upload, confirmed = await self.admit(session_id, caller)
         rules.check_number(number, row.part_count)
-        confirmed = await self._read(lambda session: rows.parts_of(session, row.id))
         known = next((part for part in confirmed if part.number == number), None)
         limit = self._limit(row, number, known, declared_bytes)
         async with live.arriving(self._tools.live, row.id, number, partial(self._tell, row)) as arrival:
@@ -104,7 +111,7 @@ class Receiver:
         self, session_id: str, caller: Principal | None, offset: int, body: AsyncIterator[bytes]
     ) -> int:
         """Add to a stream; see ``UploadSessions.append``."""
-        row, upload = await self.admit(session_id, caller)
+        row, upload, _ = await self.admit(session_id, caller)
         if row.part_count is not None:
             raise Conflict("This upload takes numbered parts.", details={"provider": row.provider})
         limit = (row.size_bytes or policy_named(row.policy).max_bytes) - offset
@@ -120,7 +127,7 @@ class Receiver:
         """Return where parts may be sent; see ``UploadSessions.part_urls``."""
         if not 1 <= len(numbers) <= MAX_URLS:
             raise ValidationFailed("Ask for 1 to 1,000 parts.", details={"field": "part_numbers"})
-        row, upload = await self.admit(session_id, caller)
+        row, upload, _ = await self.admit(session_id, caller)
         if row.provider != "S3_MULTIPART":
             raise InvalidStateTransition(
                 "This upload is sent through the API.", details={"provider": row.provider}

@@ -40,6 +40,14 @@ async def find(
     return row
 
 
+async def find_with_parts(
+    session: AsyncSession, session_id: str, caller: Principal | None
+) -> tuple[UploadSessionRow, list[PartInfo]]:
+    """Return a session's row as :func:`find`, with its confirmed parts."""
+    row = await find(session, session_id, caller)
+    return row, await parts_of(session, row.id)
+
+
 def target(row: UploadSessionRow, operation: Operation, at: float, *, strict: bool = False) -> UploadStatus:
     """Return the state that an operation leads to (A33, A34).
 

@@ -13,12 +13,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from media.parts import PartInfo
 from media.policies import extension
 from media.sniff import Container
 from social.ids import canonical
@@ -92,10 +92,7 @@ class UploadSessions:
         # Asked first: what is confirmed meanwhile is counted twice for a moment, not lost for one.
         coming = await self._tools.live.arriving(canonical(session_id) or "")
 
-        async def query(session: AsyncSession) -> tuple[UploadSessionRow, list[PartInfo]]:
-            row = await rows.find(session, session_id, caller)
-            return row, await rows.parts_of(session, row.id)
-
+        query = partial(rows.find_with_parts, session_id=session_id, caller=caller)
         row, parts = await self._tools.database.read(query, whole=True)
         if row.status in OPEN and row.provider_upload_id and row.verdict is None:
             row, parts = await self._receiver.refresh(row, parts)
