@@ -20,7 +20,7 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, ClassVar, cast
 
 from media.parts import (
     Incoming,
@@ -50,6 +50,8 @@ _PART = re.compile(r"part-(\d{5})-([0-9a-f]{64})")
 
 class FileParts:
     """Uploads below one folder, completed into a file store."""
+
+    direct: ClassVar[bool] = False
 
     def __init__(self, root: Path, store: FileStore) -> None:
         """Take the folder; on the store's file system completing is a rename."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from media.stores import FileStore, ObjectInfo, ObjectStore
 from tables.errors import (
@@ -61,6 +61,9 @@ class PartStore(Protocol):
     Every method raises StorageFailure (STORAGE_ERROR) when the store is down, full or failing, and
     InvalidStateTransition when the upload is unknown: never begun, aborted, or completed.
     """
+
+    direct: ClassVar[bool]
+    """Whether clients can send parts past the server, to URLs of the store's own."""
 
     async def begin(self, session_id: str, key: str, *, content_type: str) -> Incoming:
         """Open an upload that will stand at ``key``; again with the same arguments, it is the same upload.

@@ -15,7 +15,7 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, ClassVar, cast
 from weakref import WeakValueDictionary
 
 from media.layout import UPLOADS, upload_prefix
@@ -43,6 +43,8 @@ COPIES = 4
 
 class S3Parts:
     """Uploads below ``uploads/`` of the bucket that they are completed in."""
+
+    direct: ClassVar[bool] = True
 
     def __init__(self, store: S3Store, folder: Path) -> None:
         """Take the open store, and a folder for what is on its way to it."""

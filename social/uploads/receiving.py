@@ -150,8 +150,8 @@ class Receiver:
         Returns the row and its parts as they are then; where the store has nothing else, nothing is written,
         and where it cannot be written, they are as they were.
         """
-        if row.provider == "API_CHUNKS":
-            return row, confirmed
+        if row.part_count is not None and (row.provider == "API_CHUNKS" or not self._tools.parts.direct):
+            return row, confirmed  # nothing comes past us
         upload, now = rows.incoming(row), self._tools.clock()
         try:
             if row.part_count is None:
