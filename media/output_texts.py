@@ -1,76 +1,43 @@
-"""What outputs of an encode may be called, and what may stand in their playlists (Y14, B23-B26). Pure.
+"""What outputs of an encode may be called, and where their texts may lead (Y14, B23-B26). Pure.
 
-What an encoder elsewhere brings becomes part of what players are told to fetch, so its texts are held against
-what our own writers write, line by line: no address leads out of the video's folder.
+What an encoder elsewhere brings becomes part of what players are told to fetch. So only tags are taken that
+our own writers use, and every address has to be that of an output of the same video.
 """
 
+import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from xml.etree import ElementTree
 
 from media.ladder import RUNGS
 from media.playlists import Segment, media_playlist, parse_media_playlist
 
-_RUNG: Final = "(?:" + "|".join(RUNGS) + ")"
-_TAG: Final = "[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*"
-_NUMBER: Final = r"\d{1,12}(?:\.\d{1,9})?"
+_PART: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _NAME: Final = re.compile(
-    rf"hls/(?:master|master-cmaf|storyboard)\.m3u8"
-    rf"|hls/{_RUNG}/(?:(?:playlist|cmaf)\.m3u8|segment_\d{{5}}\.ts)|hls/audio/cmaf\.m3u8"
-    rf"|hls/captions/{_TAG}-(?:ts|cmaf)\.(?:m3u8|vtt)|captions/{_TAG}\.vtt"
-    rf"|dash/(?:manifest\.mpd|(?:{_RUNG}|audio)\.mp4)|mp4/{_RUNG}\.mp4"
-    r"|thumbs/(?:(?:small|medium|large|poster|storyboard|timeline_\d\d)\.jpg|preview\.(?:gif|webp)"
-    r"|storyboard\.vtt)"
+    rf"hls/(?:{_PART}/)?{_PART}\.(?:m3u8|ts|vtt)|dash/{_PART}\.(?:mpd|mp4)|mp4/{_PART}\.mp4"
+    rf"|thumbs/{_PART}\.(?:jpg|gif|webp|vtt)|captions/{_PART}\.vtt"
 )
-_STREAM: Final = re.compile(
-    rf"#EXT-X-STREAM-INF:BANDWIDTH=(\d+),AVERAGE-BANDWIDTH=(\d+),RESOLUTION=(\d+)x(\d+),FRAME-RATE={_NUMBER},"
-    r'CODECS="([A-Za-z0-9.,]+)"(,AUDIO="audio")?(,SUBTITLES="captions")?'
-)
-_SUBTITLES: Final = re.compile(
-    r'#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="captions",NAME="[^"\r\n]{1,80}",'
-    rf'LANGUAGE="({_TAG})",DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI="captions/\1-(ts|cmaf)\.m3u8"'
-)
-_MASTER: Final = (
-    r"#EXTM3U|#EXT-X-VERSION:6|#EXT-X-INDEPENDENT-SEGMENTS",
-    rf'#EXT-X-SESSION-DATA:DATA-ID="org\.freewill\.(?:start|seconds)",VALUE="{_NUMBER}"',
-    r'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME="main",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",'
-    r'URI="audio/cmaf\.m3u8"',
-    r"#EXT-X-IMAGE-STREAM-INF:BANDWIDTH=\d+,RESOLUTION=\d+x\d+,"
-    r'CODECS="jpeg",URI="storyboard\.m3u8"',
-)
-_RANGES: Final = (
-    r"#EXTM3U|#EXT-X-VERSION:6|#EXT-X-TARGETDURATION:\d+|#EXT-X-MEDIA-SEQUENCE:0",
-    r"#EXT-X-PLAYLIST-TYPE:VOD|#EXT-X-INDEPENDENT-SEGMENTS|#EXT-X-ENDLIST",
-    rf"#EXTINF:{_NUMBER},",
-)
-_SHEET: Final = (
-    *_RANGES,
-    rf"#EXT-X-IMAGES-ONLY|#EXT-X-TILES:RESOLUTION=\d+x\d+,LAYOUT=\d+x\d+,DURATION={_NUMBER}",
-    r"\.\./thumbs/storyboard\.jpg",
-)
-_CUES: Final = (
-    r"WEBVTT|",
-    r"\d\d:\d\d:\d\d\.\d{3} --> \d\d:\d\d:\d\d\.\d{3}",
-    r"storyboard\.jpg#xywh=\d+,\d+,\d+,\d+",
-)
-_MPD: Final = (
-    r'<\?xml version="1\.0" encoding="utf-8"\?>',
-    r'<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"'
-    rf' type="static" mediaPresentationDuration="PT{_NUMBER}S" minBufferTime="PT4S">',
-    r'<Period id="0" start="PT0S">|</Period>|</MPD>|</AdaptationSet>|</SegmentBase>|</Representation>',
-    r'<AdaptationSet contentType="(video|audio)" mimeType="\1/mp4" segmentAlignment="true"'
-    r' subsegmentAlignment="true" subsegmentStartsWithSAP="1" startWithSAP="1"'
-    r'(?: frameRate="\d+/\d+"| lang="und")>',
-    rf'<AdaptationSet contentType="text" mimeType="text/vtt" lang="{_TAG}">',
-    r'<Role schemeIdUri="urn:mpeg:dash:role:2011" value="caption"/>',
-    rf'<Representation id="(?:{_RUNG}|audio|captions-{_TAG})" bandwidth="\d+"(?: codecs="[A-Za-z0-9.]+")?'
-    r'(?: width="\d+" height="\d+" sar="1:1")?>',
-    rf"<BaseURL>(?:(?:{_RUNG}|audio)\.mp4|\.\./captions/{_TAG}\.vtt)</BaseURL>",
-    r'<SegmentBase timescale="1000000" presentationTimeOffset="\d+" indexRange="\d+-\d+"'
-    r' indexRangeExact="true">',
-    r'<Initialization range="\d+-\d+"/>',
-)
+_ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^",]*)(?:,|$)')
+_SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
+_SUBTITLES: Final = re.compile(r"hls/captions/([A-Za-z0-9-]+)-(?:ts|cmaf)\.m3u8")
+_MASTER_TAGS: Final = frozenset(
+    {"EXTM3U", "EXT-X-VERSION", "EXT-X-INDEPENDENT-SEGMENTS", "EXT-X-SESSION-DATA", "EXT-X-MEDIA",
+     "EXT-X-START", "EXT-X-STREAM-INF", "EXT-X-IMAGE-STREAM-INF"}
+)  # fmt: skip
+_PLAYLIST_TAGS: Final = frozenset(
+    {"EXTM3U", "EXT-X-VERSION", "EXT-X-TARGETDURATION", "EXT-X-MEDIA-SEQUENCE", "EXT-X-PLAYLIST-TYPE",
+     "EXT-X-INDEPENDENT-SEGMENTS", "EXT-X-ENDLIST", "EXT-X-MAP", "EXT-X-BYTERANGE", "EXT-X-IMAGES-ONLY",
+     "EXT-X-TILES", "EXTINF"}
+)  # fmt: skip
+_ELEMENTS: Final = frozenset(
+    {"MPD", "Period", "AdaptationSet", "Representation", "BaseURL", "SegmentBase", "Initialization", "Role",
+     "Label", "SegmentTemplate", "EssentialProperty", "SupplementalProperty", "AudioChannelConfiguration"}
+)  # fmt: skip
+_NAMING: Final = frozenset({"media", "initialization", "index", "sourceURL", "bitstreamSwitching", "href"})
+"""Attributes of a manifest that hold an address."""
+_DASH: Final = "{urn:mpeg:dash:schema:mpd:2011}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +52,15 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Master:
-    """What a master playlist names: rungs by name, languages of captions."""
+    """What a master playlist names: rungs by name, languages of captions, and all files, rungs' too."""
 
     rungs: Mapping[str, Told]
     languages: frozenset[str]
+    names: frozenset[str]
 
 
 def is_output(name: str) -> bool:
-    """Tell whether an encode makes a file of this name below the video's folder.
+    """Tell whether a file below the video's folder may have this name.
 
     >>> is_output("hls/360p/segment_00000.ts"), is_output("source.mp4"), is_output("hls/../../x.m3u8")
     (True, False, False)
@@ -100,31 +68,62 @@ def is_output(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def read_master(text: str, form: str) -> Master:
-    """Return what a master playlist of a form (``ts`` or ``cmaf``) names.
+def resolve(text_name: str, address: str) -> str:
+    """Return the output that an address in a text leads to.
+
+    >>> resolve("hls/360p/cmaf.m3u8", "../../dash/360p.mp4")
+    'dash/360p.mp4'
 
     Raises:
-        ValueError: a line that we would not write.
+        ValueError: it leads elsewhere.
     """
-    file = "playlist" if form == "ts" else "cmaf"
+    name = posixpath.normpath(posixpath.join(posixpath.dirname(text_name), address.partition("#")[0]))
+    if not is_output(name):
+        raise ValueError(f"{address[:80]!r} leads elsewhere")
+    return name
+
+
+def read_master(text: str, text_name: str) -> Master:
+    """Return what a master playlist names (RFC 8216 section 4.3.4).
+
+    Raises:
+        ValueError: a tag that we do not write, or an address elsewhere.
+    """
     rungs: dict[str, Told] = {}
-    languages: set[str] = set()
+    names: set[str] = set()
     told: Told | None = None
     for line in text.splitlines():
+        tag, attributes = _tag(line, _MASTER_TAGS)
+        if "URI" in attributes:
+            names.add(resolve(text_name, attributes["URI"]))
         if told is not None:
-            name, _, rest = line.partition("/")
-            if name not in RUNGS or rest != f"{file}.m3u8" or name in rungs:
-                raise ValueError(f"{line!r} is no rung")
-            rungs[name], told = told, None
-        elif stream := _STREAM.fullmatch(line):
-            told = Told(int(stream[1]), int(stream[3]), int(stream[4]), stream[5])
-        elif (subtitle := _SUBTITLES.fullmatch(line)) and subtitle[2] == form:
-            languages.add(subtitle[1])
-        else:
-            _hold(line, _MASTER)
+            rung = line.partition("/")[0]
+            if tag or rung not in RUNGS or rung in rungs:
+                raise ValueError(f"{line[:80]!r} is no rung")
+            rungs[rung], told = told, None
+            names.add(resolve(text_name, line))
+        elif tag == "EXT-X-STREAM-INF":
+            size = _SIZE.fullmatch(attributes.get("RESOLUTION", ""))
+            if size is None:
+                raise ValueError("a rung without its size")
+            bandwidth, codecs = int(attributes.get("BANDWIDTH", "")), attributes.get("CODECS", "")
+            told = Told(bandwidth, int(size[1]), int(size[2]), codecs)
+        elif not tag:
+            raise ValueError(f"{line[:80]!r} does not belong there")
     if told is not None or not rungs:
         raise ValueError("a master playlist without rungs")
-    return Master(rungs, frozenset(languages))
+    languages = frozenset(found[1] for name in names if (found := _SUBTITLES.fullmatch(name)))
+    return Master(rungs, languages, frozenset(names))
+
+
+def _tag(line: str, known: frozenset[str]) -> tuple[str, dict[str, str]]:
+    """Return a line's tag and attributes, an empty tag for an address (ValueError for an unknown one)."""
+    if not line.startswith("#"):
+        return "", {}
+    tag, _, rest = line[1:].partition(":")
+    if tag not in known:
+        raise ValueError(f"{line[:80]!r} does not belong there")
+    return tag, {name: value.strip('"') for name, value in _ATTRIBUTE.findall(rest)}
 
 
 def read_segments(text: str) -> list[Segment]:
@@ -141,50 +140,55 @@ def read_segments(text: str) -> list[Segment]:
     return segments
 
 
-def check_ranges(text: str, track: str, size_bytes: int) -> float:
-    """Check a playlist of byte ranges of one file, ``dash/TRACK.mp4``; returns its length in seconds.
+def read_playlist(text: str, text_name: str) -> tuple[frozenset[str], float, int]:
+    """Return the files that a playlist names, its length in seconds, and where its last byte range ends.
 
     Raises:
-        ValueError: another line, another file, or bytes beyond its end.
+        ValueError: a tag that we do not write, or an address elsewhere.
     """
-    file = rf"\.\./\.\./dash/{re.escape(track)}\.mp4"
-    seconds = 0.0
+    names, seconds, end = set(), 0.0, 0
     for line in text.splitlines():
-        found = re.fullmatch(rf'#EXT-X-(?:MAP:URI="{file}",BYTERANGE="|BYTERANGE:)(\d+)@(\d+)"?', line)
-        if found:
-            if int(found[1]) + int(found[2]) > size_bytes:
-                raise ValueError(f"{line!r} is beyond the end of the file")
-        elif line.startswith("#EXTINF:"):
-            _hold(line, _RANGES)
-            seconds += float(line[8:-1])
-        else:
-            _hold(line, (*_RANGES, file))
-    return seconds
+        tag, attributes = _tag(line, _PLAYLIST_TAGS)
+        if not tag:
+            names.add(resolve(text_name, line))
+        elif "URI" in attributes:
+            names.add(resolve(text_name, attributes["URI"]))
+        if tag == "EXTINF":
+            seconds += float(line[8:].partition(",")[0])
+        byte_range = attributes.get("BYTERANGE") or (line[17:] if tag == "EXT-X-BYTERANGE" else "")
+        if byte_range:
+            size, _, offset = byte_range.partition("@")
+            end = max(end, int(size) + int(offset))
+    return frozenset(names), seconds, end
 
 
-def check_captions_playlist(text: str, file: str) -> None:
-    """Check a playlist that names one caption file (ValueError)."""
-    segments = parse_media_playlist(text)
-    if [segment.name for segment in segments] != [file] or media_playlist(segments) != text:
-        raise ValueError(f"it names more than {file}")
+def read_manifest(text: str, text_name: str) -> frozenset[str]:
+    """Return the files that a DASH manifest names.
+
+    Raises:
+        ValueError: an element that we do not write, an entity, or an address elsewhere.
+    """
+    if "<!" in text:
+        raise ValueError("it has declarations of its own")
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 - without declarations there are no entities
+    except ElementTree.ParseError as error:
+        raise ValueError(str(error)) from error
+    names = set()
+    for element in root.iter():
+        tag = element.tag.removeprefix(_DASH)
+        if tag not in _ELEMENTS:
+            raise ValueError(f"{tag[:80]!r} does not belong there")
+        addresses = [value for name, value in element.attrib.items() if name.rpartition("}")[2] in _NAMING]
+        if tag == "BaseURL":
+            addresses.append(element.text or "")
+        names |= {resolve(text_name, address) for address in addresses}
+    return frozenset(names)
 
 
-def check_storyboard(playlist: str, cues: str) -> None:
-    """Check the two texts of a storyboard (ValueError)."""
-    _hold_all(playlist, _SHEET)
-    _hold_all(cues, _CUES)
-
-
-def check_manifest(text: str) -> None:
-    """Check a DASH manifest (ValueError)."""
-    _hold_all(text, _MPD)
-
-
-def _hold_all(text: str, forms: Sequence[str]) -> None:
-    for line in text.splitlines():
-        _hold(line.strip(" "), forms)
-
-
-def _hold(line: str, forms: Sequence[str]) -> None:
-    if not any(re.fullmatch(form, line) for form in forms):
-        raise ValueError(f"{line[:80]!r} does not belong there")
+def read_cues(text: str, text_name: str) -> frozenset[str]:
+    """Return the pictures that a storyboard's WebVTT names (ValueError for an address elsewhere)."""
+    lines = text.splitlines()
+    if not lines or lines[0] != "WEBVTT":
+        raise ValueError("it is no WebVTT")
+    return frozenset(resolve(text_name, line) for line in lines[1:] if line and " --> " not in line)

@@ -44,6 +44,7 @@ PICTURES: Final = 400
 """Files that are no segments: pictures, playlists, captions in two forms of every language."""
 SHORTEST_SEGMENT_SECONDS: Final = 3.0
 UNKNOWN_SECONDS: Final = 3 * 3600.0
+NOTHING: Final = (0, b"")
 OUT, INCOMING, LEAVING = "out", "incoming", "leaving"
 
 
@@ -93,6 +94,8 @@ class Staging:
     job: MediaJob
     source: KnownSource
     bounds: Bounds
+    given: frozenset[str] = frozenset()
+    """Names of the caption files that people gave, which no encode writes."""
     _files: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     _stored: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     _coming: int = 0
@@ -145,7 +148,8 @@ class Staging:
             await run_blocking(temporary.unlink, missing_ok=True)
 
     def _admit(self, name: str, size_bytes: int) -> None:
-        if not is_output(name):
+        folder, _, file = name.partition("/")
+        if not is_output(name) or (folder == "captions" and file in self.given):
             raise refusal("A job does not make a file of this name.", name=name[:200])
         others = sum(size for known, (size, _) in self._files.items() if known != name)
         if size_bytes > self.bounds.file_bytes:
@@ -194,12 +198,18 @@ class Staging:
         fresh = [name for name in reviewed.files if self._stored.get(name) != self._files.get(name)]
         leaving = self.folder / LEAVING
         await run_blocking(_link, self.folder / OUT, leaving, fresh)
+        # Until all of them are, none counts as stored: what failed half-way is stored again.
+        self._stored |= dict.fromkeys(fresh, NOTHING)
         await store_outputs(self.job, store, leaving)
-        self._stored |= {name: self._files[name] for name in fresh if name in self._files}
+        self._stored |= {name: self._files[name] for name in fresh}
 
     def listed(self) -> list[tuple[str, int]]:
         """Return names and sizes of what is there, for operators (B10)."""
         return [(name, size) for name, (size, _) in sorted(self._files.items())]
+
+    def stored(self) -> list[str]:
+        """Return the names of what was, or may have been, stored."""
+        return sorted(self._stored)
 
     async def drop(self) -> None:
         """Remove the folder."""

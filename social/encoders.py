@@ -221,10 +221,10 @@ class Encoders:
 
         await self._database.run(write)
 
-    async def source(self, video_id: str) -> KnownSource:
-        """Return what the probe found of a video's source."""
+    async def source(self, video_id: str) -> KnownSource | None:
+        """Return what the probe found of a video's source; None when the video is gone."""
         row = await self._database.read(lambda session: session.get(VideoRow, video_id))
-        return KnownSource() if row is None else KnownSource(row.width, row.height, row.duration_seconds)
+        return None if row is None else KnownSource(row.width, row.height, row.duration_seconds)
 
     async def count(self, encoder: Encoder, what: Count) -> None:
         """Count a job of an encoder by its outcome."""

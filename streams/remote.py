@@ -19,11 +19,12 @@ import structlog
 from media import layout
 from media.pipeline import MANY_TRIES, TRANSCODE_ERROR, MediaError
 from media.remote import SOURCE, Capabilities, Failure, Input, Offer, Upload
-from media.staging import Reviewed, Staging, bounds_of
+from media.staging import KnownSource, Reviewed, Staging, bounds_of
 from social.encoders import Encoder, Encoders, InputLinks
 from social.videos.jobs import Wish
 from streams.agents.encoding import WANTED_SECONDS, EncodeTools, NotWanted, Reporter, is_wanted
 from streams.log.errors import LogError
+from streams.rests import Rests
 from streams.scheduling import Lease
 from tables.errors import LeaseLost, OutputRefused, PublishFailure, RateLimitExceeded, SignatureRefused
 from tables.records import MediaJob
@@ -36,8 +37,6 @@ LONGEST_WAIT_SECONDS: Final = 25.0
 TIDY_SECONDS: Final = 2.0
 LOST_TIMES: Final = 3
 """Leases of one try that may run out before the try counts as failed: the job may be what ends encoders."""
-REST_SECONDS, LONGEST_REST_SECONDS = 60.0, 3_600.0
-"""For how long an encoder gets nothing after a refused result; twice as long after each further one."""
 SEEN_SECONDS: Final = 30.0
 FINISHED_REMEMBERED: Final = 1_000
 DECIDING: Final = (
@@ -85,7 +84,7 @@ class RemoteEncoding:
         self._held: dict[str, _Held] = {}
         self._finished: OrderedDict[str, str] = OrderedDict()
         self._lost: Counter[str] = Counter()
-        self._rests: dict[str, tuple[int, float]] = {}
+        self._rests = Rests()
         self._seen: dict[str, tuple[float, Capabilities]] = {}
         self._waiting: set[asyncio.Task[Lease | None]] = set()
         self._stopping = False
@@ -149,6 +148,7 @@ class RemoteEncoding:
             return None
         held = self._held[lease.id] = await self._hold(lease, encoder, wish)
         held.inputs = {name: key for name, (key, _) in keys.items()}
+        held.staging.given = frozenset(keys)
         log.info("media_job_given_out", job_id=job.job_id, video_id=job.video_id, encoder=encoder.name)
         settings = asdict(tools.settings)
         return Offer(
@@ -170,7 +170,7 @@ class RemoteEncoding:
     async def _hold(self, lease: Lease, encoder: Encoder, wish: Wish) -> _Held:
         """Return what this side keeps of a lease."""
         job, now = lease.job, self._tools.clock()
-        source = await self._encoders.source(job.video_id)
+        source = await self._encoders.source(job.video_id) or KnownSource()
         bounds = bounds_of(job.ladder, source)
         return _Held(
             lease=lease,
@@ -306,7 +306,7 @@ class RemoteEncoding:
         self._finished[lease_id] = held.encoder.id
         if len(self._finished) > FINISHED_REMEMBERED:
             self._finished.popitem(last=False)
-        self._rests.pop(held.encoder.id, None)
+        self._rests.succeeded(held.encoder.id)
         tools.observed("completed", tools.clock() - held.started_at)
         log.info("media_job_finished_elsewhere", job_id=held.job.job_id, encoder=held.encoder.name)
         await self._forget(held)
@@ -320,13 +320,17 @@ class RemoteEncoding:
         except OutputRefused as error:
             await self._refused(held, error)
             raise
-        self._find(held.encoder, held.lease.id)
+        await self._still(held)
         await held.staging.store(reviewed, tools.store)
-        if not await is_wanted(held.job, tools.queue.jobs):
+        await self._still(held)
+        return reviewed
+
+    async def _still(self, held: _Held) -> None:
+        """Go on only while the job is wanted and held (LeaseLost)."""
+        if not await is_wanted(held.job, self._tools.queue.jobs):
             await self._given_up(held)
             raise LeaseLost
         self._find(held.encoder, held.lease.id)
-        return reviewed
 
     async def _holding(self, held: _Held, work: "Awaitable[Reviewed]") -> Reviewed:
         """Keep the lease while the server itself works on it."""
@@ -345,18 +349,19 @@ class RemoteEncoding:
             raise PublishFailure from error
 
     async def _given_up(self, held: _Held) -> None:
-        """End a job that nobody wants any more; what it stored goes with the video's objects."""
+        """End a job that nobody wants any more, with what it has stored of a video that is gone."""
         self._queue.fail(held.lease.id, NotWanted())
         await self._forget(held)
         await self._tools.videos.drop_outputs(held.job.video_id)
+        if await self._encoders.source(held.job.video_id) is None:
+            for name in held.staging.stored():
+                await self._tools.store.delete(layout.prefix(held.job.video_id) + name)
 
     async def _refused(self, held: _Held, error: OutputRefused) -> None:
         """Let a try fail whose results are not what the job makes, and its encoder rest (Y14)."""
         reason = str(error.details.get("reason", ""))
         log.warning("media_output_refused", job_id=held.job.job_id, encoder=held.encoder.name, reason=reason)
-        times = self._rests.get(held.encoder.id, (0, 0.0))[0] + 1
-        rest = min(REST_SECONDS * 2.0 ** (times - 1), LONGEST_REST_SECONDS)
-        self._rests[held.encoder.id] = times, self._tools.clock() + rest
+        self._rests.refused(held.encoder.id, self._tools.clock())
         told = "What an encoder made of the video was not right."
         await self._failed(held, MediaError(TRANSCODE_ERROR, told, retryable=True, said=reason))
         await self._encoders.count(held.encoder, "refused")
@@ -372,9 +377,7 @@ class RemoteEncoding:
         await held.staging.drop()
 
     def _check_rest(self, encoder: Encoder) -> None:
-        _, until = self._rests.get(encoder.id, (0, 0.0))
-        left = until - self._tools.clock()
-        if left > 0:
+        if left := self._rests.left(encoder.id, self._tools.clock()):
             told = "Results of this encoder were refused. It gets no job for a while."
             raise RateLimitExceeded(
                 told, details={"encoder": encoder.name}, retry_after_seconds=math.ceil(left)

@@ -9,6 +9,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from media.workers.outputs import GOP_SECONDS, avc_codecs
+from media.workers.verify import top_boxes
 
 GOP_SLACK_SECONDS = 0.1
 """Beside two frames: keyframe distances are whole frames, and times are rounded."""
@@ -16,12 +17,18 @@ GOP_SLACK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is in a file: size in pixels, the RFC 6381 string of its pictures, whether it has sound."""
+    """What is in a file.
+
+    Size in pixels, the RFC 6381 string of its pictures, whether it has sound, how many pictures, and from the
+    first one's start to the last one's end, in seconds.
+    """
 
     width: int
     height: int
     codecs: str
     sound: bool
+    pictures: int
+    seconds: float
 
 
 def look_at_segment(path: Path) -> Seen:
@@ -33,18 +40,25 @@ def look_at_segment(path: Path) -> Seen:
     """
     with av.open(str(path), format="mpegts") as opened:
         stream = _pictures(opened)
-        packets = [packet for packet in opened.demux(stream) if packet.size and packet.pts is not None]
+        packets = _packets(opened, stream)
         _check_keyframes(stream, packets)
         _decode_first(stream, packets[0])
-        return _seen(opened, stream)
+        return _seen(opened, stream, packets)
 
 
 def look_at_file(path: Path) -> Seen:
-    """Look at an mp4, fragmented or not: its first picture decodes (errors as ``look_at_segment``)."""
+    """Look at an mp4, fragmented or not: it is all there, its first picture decodes.
+
+    Errors as ``look_at_segment``.
+    """
+    *_, (_, at, size) = top_boxes(path)
+    if at + size != path.stat().st_size:
+        raise ValueError("it is cut off")
     with av.open(str(path), format="mp4") as opened:
         stream = _pictures(opened)
-        _decode_first(stream, next(packet for packet in opened.demux(stream) if packet.size))
-        return _seen(opened, stream)
+        packets = _packets(opened, stream)
+        _decode_first(stream, packets[0])
+        return _seen(opened, stream, packets)
 
 
 def _pictures(opened: InputContainer) -> VideoStream:
@@ -58,10 +72,25 @@ def _pictures(opened: InputContainer) -> VideoStream:
     return stream
 
 
+def _packets(opened: InputContainer, stream: VideoStream) -> "list[Packet[VideoStream]]":
+    """Return the pictures, encoded, in the order of the file."""
+    packets = [packet for packet in opened.demux(stream) if packet.size and packet.pts is not None]
+    if not packets:
+        raise ValueError("it has no pictures")
+    return packets
+
+
+def _times(stream: VideoStream, packets: "list[Packet[VideoStream]]") -> tuple[list[float], float]:
+    """Return when pictures are shown, in order, and for how long one is, in seconds."""
+    times = sorted(float((packet.pts or 0) * (stream.time_base or 0)) for packet in packets)
+    return times, (times[-1] - times[0]) / max(1, len(times) - 1)
+
+
 def _check_keyframes(stream: VideoStream, packets: "list[Packet[VideoStream]]") -> None:
-    times = sorted(float((packet.pts or 0) * stream.time_base) for packet in packets)  # type: ignore[operator]
-    keys = sorted(float(p.pts * stream.time_base) for p in packets if p.is_keyframe)  # type: ignore[operator]
-    frame = (times[-1] - times[0]) / max(1, len(times) - 1)
+    times, frame = _times(stream, packets)
+    keys, _ = _times(stream, [packet for packet in packets if packet.is_keyframe] or packets[-1:])
+    if keys[0] > times[0]:
+        raise ValueError("it does not start with a keyframe")
     ends = [*keys[1:], times[-1] + frame]
     widest = max(end - start for start, end in zip(keys, ends, strict=True))
     if widest > max(GOP_SECONDS, frame) + 2 * frame + GOP_SLACK_SECONDS:
@@ -74,10 +103,17 @@ def _decode_first(stream: VideoStream, packet: "Packet[VideoStream]") -> None:
         raise ValueError("its first picture cannot be shown")
 
 
-def _seen(opened: InputContainer, stream: VideoStream) -> Seen:
+def _seen(opened: InputContainer, stream: VideoStream, packets: "list[Packet[VideoStream]]") -> Seen:
     codec = stream.codec_context
-    extradata = bytes(codec.extradata or b"")
-    return Seen(codec.width, codec.height, _codecs(extradata), bool(opened.streams.audio))
+    times, frame = _times(stream, packets)
+    return Seen(
+        width=codec.width,
+        height=codec.height,
+        codecs=_codecs(bytes(codec.extradata or b"")),
+        sound=bool(opened.streams.audio),
+        pictures=len(packets),
+        seconds=times[-1] - times[0] + frame,
+    )
 
 
 def _codecs(extradata: bytes) -> str:

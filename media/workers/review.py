@@ -18,15 +18,7 @@ from media import captions, ladder
 from media.image_headers import read_header
 from media.ladder import Rendition
 from media.layout import THUMBNAILS, AssetType
-from media.output_texts import (
-    Master,
-    check_captions_playlist,
-    check_manifest,
-    check_ranges,
-    check_storyboard,
-    read_master,
-    read_segments,
-)
+from media.output_texts import Master, read_cues, read_manifest, read_master, read_playlist, read_segments
 from media.playlists import clock_of
 from media.workers import audio, verify
 from media.workers.fragments import read_index
@@ -42,6 +34,8 @@ LONGEST_SEGMENT_SECONDS = 7.0
 """Six seconds, to whole groups of pictures at odd rates (B23)."""
 OVERHEAD = 1.25
 """Bytes of a rung's segments, with sound and transport stream, over those of its pictures at most."""
+SLACK_SECONDS = 0.5
+"""Between what a playlist says of a segment and its pictures."""
 PICTURES = (("poster", None), *((name, name) for name in THUMBNAILS))
 
 
@@ -72,13 +66,14 @@ class Review:
         self._files: set[str] = set()
         self._assets: Assets = []
         self._sound = False
+        self._count: dict[str, int] = {}
 
     def run(self) -> dict[str, Any]:
         """Look at everything that the master playlists name, and at the pictures."""
         name = captions.MASTERS["ts"]
         with _blaming(name):
             text = self._text(name)
-            master, seconds = read_master(text, "ts"), self._seconds(text)
+            master, seconds = read_master(text, name), self._seconds(text)
         best = max(master.rungs.values(), key=lambda told: told.width * told.height)
         size = self._request["width"] or best.width, self._request["height"] or best.height
         renditions = self._renditions(master, size)
@@ -88,6 +83,7 @@ class Review:
             with _blaming(f"hls/{rendition.rung.name}"):
                 seen[rendition.rung.name] = self._rung(rendition, master, seconds)
         self._sound = all(found.sound for found in seen.values())
+        self._named(master.names)
         self._progressive(renditions, seconds)
         if self._request["dash"]:
             self._fragmented(renditions, master, seconds)
@@ -135,8 +131,11 @@ class Review:
             raise ValueError(f"it needs {total / seconds / 1e6:.1f} Mbit/s")
         codecs = seen[0].codecs + (f",{audio.CODECS}" if seen[0].sound else "")
         told = master.rungs[name]
-        for found in seen:
+        for found, segment in zip(seen, segments, strict=True):
             self._same(found, rendition, codecs)
+            if abs(found.seconds - segment.seconds) > SLACK_SECONDS:
+                raise ValueError(f"{segment.name} lasts {found.seconds:.2f} of {segment.seconds:.2f} s")
+        self._count[name] = sum(found.pictures for found in seen)
         if (told.width, told.height) != (rendition.width, rendition.height) or told.codecs != codecs:
             raise ValueError("the master playlist says something else of it")
         if told.bandwidth != rendition.rung.bitrate:
@@ -151,6 +150,13 @@ class Review:
         if found.codecs != codecs.partition(",")[0]:
             raise ValueError(f"pictures are {found.codecs}")
 
+    def _same_pictures(self, found: Seen, rendition: Rendition, codecs: str) -> None:
+        """Check that a file has all the pictures of a rung's segments."""
+        self._same(found, rendition, codecs)
+        wanted = self._count[rendition.rung.name]
+        if found.pictures != wanted:
+            raise ValueError(f"it has {found.pictures} of {wanted} pictures")
+
     def _shape(self, rendition: Rendition, codecs: str) -> dict[str, Any]:
         return {
             "width": rendition.width,
@@ -161,49 +167,67 @@ class Review:
         }
 
     def _progressive(self, renditions: list[Rendition], seconds: float) -> None:
-        """Check the one progressive mp4 (B26)."""
+        """Check the progressive mp4: that of the best rung up to 720p, and of a first rung's own (B26)."""
         best = ladder.poster_rung(tuple(renditions))
-        name = f"mp4/{best.rung.name}.mp4"
-        with _blaming(name):
-            path = self._own(name)
-            verify.check_mp4(path, seconds, LONGEST_SEGMENT_SECONDS)
-            found = look_at_file(path)
-            self._same(found, best, found.codecs)
+        for rendition in renditions:
+            name = f"mp4/{rendition.rung.name}.mp4"
+            if rendition is not best and not Path(name).exists():
+                continue
+            with _blaming(name):
+                path = self._own(name)
+                verify.check_mp4(path, seconds, LONGEST_SEGMENT_SECONDS)
+                found = look_at_file(path)
+                self._same_pictures(found, rendition, found.codecs)
+                if found.sound != self._sound:
+                    raise ValueError("it has not the sound of the others")
             codecs = found.codecs + (f",{audio.CODECS}" if found.sound else "")
-            if found.sound != self._sound:
-                raise ValueError("it has not the sound of the others")
-        self._assets.append(asset(AssetType.MP4, name, "mp4", **self._shape(best, codecs)))
+            self._assets.append(asset(AssetType.MP4, name, "mp4", **self._shape(rendition, codecs)))
 
     def _fragmented(self, renditions: list[Rendition], master: Master, seconds: float) -> None:
         """Check the DASH set and its other names in HLS (B24)."""
         name = captions.MASTERS["cmaf"]
         with _blaming(name):
-            if read_master(self._text(name), "cmaf") != master:
+            other = read_master(self._text(name), name)
+            if (other.rungs, other.languages) != (master.rungs, master.languages):
                 raise ValueError("it says something else than the other master playlist")
-        tracks = [rendition.rung.name for rendition in renditions] + ["audio"] * self._sound
-        for track, rendition in zip(tracks, [*renditions, None], strict=False):
-            with _blaming(f"dash/{track}.mp4"):
-                path = self._own(f"dash/{track}.mp4")
-                lasts = read_index(path).seconds
-                text = self._text(f"hls/{track}/{CMAF}")
-                if max(abs(lasts - seconds), abs(check_ranges(text, track, path.stat().st_size) - lasts)) > (
-                    LONGEST_SEGMENT_SECONDS
-                ):
-                    raise ValueError(f"it lasts {lasts:.2f} of {seconds:.2f} s")
-                if rendition is not None:
-                    self._same(look_at_file(path), rendition, master.rungs[track].codecs)
+        for rendition in renditions:
+            with _blaming(f"dash/{rendition.rung.name}.mp4"):
+                path = self._track(rendition.rung.name, seconds)
+                self._same_pictures(look_at_file(path), rendition, master.rungs[rendition.rung.name].codecs)
+        if self._sound:
+            with _blaming("dash/audio.mp4"):
+                self._track("audio", seconds)
         with _blaming(captions.MANIFEST):
-            check_manifest(self._text(captions.MANIFEST))
+            self._named(read_manifest(self._text(captions.MANIFEST), captions.MANIFEST))
+        self._named(other.names)
         self._assets.append(asset(AssetType.HLS_MASTER, name, "fmp4"))
         self._assets.append(asset(AssetType.DASH_MANIFEST, captions.MANIFEST, "mpd"))
+
+    def _track(self, track: str, seconds: float) -> Path:
+        """Check a fragmented file against its index, and the playlist of its byte ranges."""
+        name, playlist = f"dash/{track}.mp4", f"hls/{track}/{CMAF}"
+        path = self._own(name)
+        names, lasts, end = read_playlist(self._text(playlist), playlist)
+        if names != {name} or end > path.stat().st_size:
+            raise ValueError("its playlist is of something else")
+        if max(abs(lasts - seconds), abs(read_index(path).seconds - seconds)) > LONGEST_SEGMENT_SECONDS:
+            raise ValueError(f"it lasts {lasts:.2f} of {seconds:.2f} s")
+        return path
+
+    def _named(self, names: frozenset[str]) -> None:
+        """Take files into the set that its texts name."""
+        for name in sorted(names):
+            self._own(name)
 
     def _captions(self, master: Master) -> None:
         """Check the captions that the masters name, and those of the source itself (Y6)."""
         for tag in sorted(master.languages):
             for form in captions.FORMS[: 1 + self._request["dash"]]:
                 stem = f"{tag}-{form}"
-                with _blaming(f"hls/captions/{stem}"):
-                    check_captions_playlist(self._text(f"hls/captions/{stem}.m3u8"), f"{stem}.vtt")
+                playlist = f"hls/captions/{stem}.m3u8"
+                with _blaming(playlist):
+                    if read_playlist(self._text(playlist), playlist)[0] != {f"hls/captions/{stem}.vtt"}:
+                        raise ValueError("it names something else")
                     lines = self._text(f"hls/captions/{stem}.vtt").splitlines(keepends=True)
                     plain = [line for line in lines if not line.startswith("X-TIMESTAMP-MAP=")]
                     captions.parse("".join(plain).encode())
@@ -225,7 +249,10 @@ class Review:
         self._picture(AssetType.PREVIEW, "preview.gif")
         self._picture(AssetType.PREVIEW, "preview.webp")
         with _blaming("the storyboard"):
-            check_storyboard(self._text("hls/storyboard.m3u8"), self._text("thumbs/storyboard.vtt"))
+            sheet, playlist, cues = "thumbs/storyboard.jpg", "hls/storyboard.m3u8", "thumbs/storyboard.vtt"
+            named = read_playlist(self._text(playlist), playlist)[0] | read_cues(self._text(cues), cues)
+            if named != {sheet}:
+                raise ValueError("it names something else")
         self._assets.append(asset(AssetType.STORYBOARD, "thumbs/storyboard.vtt", "vtt"))
         self._picture(AssetType.STORYBOARD, "storyboard.jpg")
 
