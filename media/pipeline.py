@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from media import layout
+from media import captions, layout
 from media.child import ChildCrashed, ChildError, Message, run_child
 from media.delivery import content_type
 from media.ladder import rungs
@@ -31,6 +31,7 @@ CRASHES = {
 }
 MANY_TRIES = 1_000
 """As often as whoever runs jobs tries at all."""
+MOST_NOTES, NOTE_CHARACTERS = 8, 300
 OUT, FIRST, CAPTIONS = "out", "first", "captions"
 """Folders of a job: all outputs, those of the rung that is stored first, caption files."""
 EARLY = frozenset(f"thumbs/{name}.jpg" for name in ("poster", *layout.THUMBNAILS))
@@ -39,8 +40,6 @@ STORED_FROM = 95.0
 STEP = 1.0
 """Percent between two reports of one stage: each becomes a record on a topic and a push to a socket."""
 PARALLEL_PUTS = 8
-CAPTION_BYTES = 1024 * 1024
-"""A caption file larger than this is none: two hours of speech are 200 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,16 @@ class MediaSettings:
 
 @dataclass(frozen=True, slots=True)
 class MediaOutcome:
-    """What a finished job made: the source's displayed size and length, and the stored assets."""
+    """What a finished job made: the source's displayed size and length, and the stored assets.
+
+    ``notes`` say what is not as the source's owner may expect, such as damaged sound.
+    """
 
     duration_seconds: float
     width: int
     height: int
     assets: tuple[Asset, ...]
+    notes: tuple[str, ...] = ()
 
 
 class JobStore(Protocol):
@@ -185,7 +188,8 @@ async def _foreseen(folder: Path) -> AsyncIterator[None]:
 
 def _outcome(job: MediaJob, found: Message) -> MediaOutcome:
     assets = tuple(_asset(job.video_id, asset) for asset in found["assets"])
-    return MediaOutcome(found["duration_seconds"], found["width"], found["height"], assets)
+    notes = tuple(str(note)[:NOTE_CHARACTERS] for note in found.get("notes", ())[:MOST_NOTES])
+    return MediaOutcome(found["duration_seconds"], found["width"], found["height"], assets, notes)
 
 
 class _Monotone:
@@ -258,7 +262,7 @@ async def _fetch_captions(job: MediaJob, store: JobStore, folder: Path) -> None:
     """Fetch the caption files that the video has (Y6): the playlists will name them."""
     async for found in store.list(layout.captions_prefix(job.video_id)):
         name = found.key.rpartition("/")[2]
-        if layout.is_caption(found.key) and found.size_bytes <= CAPTION_BYTES and not found.archived:
+        if layout.is_caption(found.key) and found.size_bytes <= captions.MAX_BYTES and not found.archived:
             await store.fetch(found.key, folder / name)
 
 

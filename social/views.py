@@ -57,7 +57,8 @@ class Session:
 class Video:
     """A video with its outputs. ``progress`` is 0..100; ``assets`` is empty unless READY (C13).
 
-    ``job`` is the encode that is queued or at work, also of a READY video that gets more rungs (Y5, B44).
+    ``job`` is the encode that is queued or at work, also of a READY video that gets more rungs (Y5, B44);
+    ``notes`` say what the last one that ended found wrong with the source, such as damaged sound.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Video:
     processing_started_at: float | None
     processing_completed_at: float | None
     published_at: float | None
+    notes: tuple[str, ...] = ()
     job: "EncodingJob | None" = None
 
     def asset(self, kind: str, quality: str | None = None) -> Asset | None:
@@ -132,6 +134,7 @@ class EncodingJob:
     created_at: float
     started_at: float | None
     completed_at: float | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ class MediaResult(Record, frozen=True, kw_only=True):
     assets: tuple[Asset, ...] = ()
     fail_code: str | None = None
     fail_reason: str | None = None
+    notes: tuple[str, ...] = ()  # what the owner should know of what was made
 
 
 class ImageJob(Record, frozen=True, kw_only=True):

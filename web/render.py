@@ -198,4 +198,5 @@ def encoding_answer(video: "Video") -> EncodingAnswer:
         stage=(more.stage if more else video.stage) or None,
         fail_code=video.fail_code,
         fail_reason=video.fail_reason,
+        notes=list(video.notes),
     )

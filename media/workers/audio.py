@@ -5,6 +5,7 @@ It is encoded once into a file beside the job and read again by every output: so
 from its picture in the file would otherwise have to be buffered whole.
 """
 
+import errno
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ from media.workers import loudness
 from media.workers import source as src
 
 FRAME_SAMPLES = 1024
+LOST = "The sound could not be decoded: the video is silent."
+DAMAGED = "Parts of the sound could not be decoded: they are silent."
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Failures that are not the sound's."""
 CODECS = "mp4a.40.2"
 
 
@@ -47,25 +52,46 @@ class Sound:
     seconds: float
 
 
-def encode(sound: Sound, target: Path, loudness_lufs: float | None) -> None:
-    """Decode the stream and write the AAC track to ``target``, in NUT, which keeps timestamps."""
+def encode_what_there_is(sound: Sound, target: Path, loudness_lufs: float | None) -> tuple[bool, list[str]]:
+    """Encode sound that may be damaged: a video never fails for its sound (B37).
+
+    Returns:
+        Whether there is a track, and what its owner should know of it.
+    """
+    try:
+        damage = encode(sound, target, loudness_lufs)
+    except src.BROKEN as error:
+        if getattr(error, "errno", None) in DISK:
+            raise
+        target.unlink(missing_ok=True)
+        return False, [LOST]
+    return True, [DAMAGED] if damage.packets else []
+
+
+def encode(sound: Sound, target: Path, loudness_lufs: float | None) -> src.Damage:
+    """Decode the stream and write the AAC track to ``target``, in NUT, which keeps timestamps.
+
+    Returns:
+        What of it did not decode and is silent, or left out where the next part follows on.
+    """
     louder = []
     if loudness_lufs is not None:
         louder = loudness.filters(loudness.measure(_cut(_decoded(sound), sound.seconds)), loudness_lufs)
-    total = math.ceil(sound.seconds * AUDIO_RATE)
+    total, damage = math.ceil(sound.seconds * AUDIO_RATE), src.Damage()
     with av.open(str(target), "w", format="nut") as output:
         stream = output.add_stream("aac", rate=AUDIO_RATE, options={"b": str(AUDIO_BITRATE)})
         assert isinstance(stream.codec_context, AudioCodecContext)
         stream.codec_context.layout = "stereo"
         stream.codec_context.bit_rate = AUDIO_BITRATE
         written = 0
-        for frame in _steady(_decoded(sound), louder):
+        for frame in _steady(_decoded(sound, damage), louder):
             if written >= total:
                 break
             frame.pts, frame.time_base = written, Fraction(1, AUDIO_RATE)
             written += frame.samples
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+    return damage
 
 
 def _cut(frames: Iterator[AudioFrame], seconds: float) -> Iterator[AudioFrame]:
@@ -79,13 +105,14 @@ def _cut(frames: Iterator[AudioFrame], seconds: float) -> Iterator[AudioFrame]:
         yield frame
 
 
-def _decoded(sound: Sound) -> Iterator[AudioFrame]:
+def _decoded(sound: Sound, damage: src.Damage | None = None) -> Iterator[AudioFrame]:
     """Yield stereo 48 kHz float frames on the presentation's clock, skipping what does not decode."""
+    damage = damage or src.Damage()
     resampler, shape = _resampler(), None
     with src.open_source(sound.path, sound.container, sound.limits) as opened:
         stream = opened.streams[sound.index]
         assert isinstance(stream, AudioStream)
-        for frame in src.frames(opened, stream, sound.limits):
+        for frame in src.frames(opened, stream, sound.limits, damage):
             if not isinstance(frame, AudioFrame) or not frame.samples or not frame.sample_rate:
                 continue
             if shape not in (None, (frame.format.name, frame.layout.name, frame.sample_rate)):
@@ -96,6 +123,7 @@ def _decoded(sound: Sound) -> Iterator[AudioFrame]:
             try:
                 yield from resampler.resample(frame)
             except src.BROKEN:
+                damage.packets += 1
                 resampler, shape = _resampler(), None
         yield from resampler.resample(None) if shape else ()
 

@@ -5,7 +5,8 @@ files), ``first_rung_seconds``, ``ladder``, ``preset``, ``upscale``, ``exact_bit
 ``loudness_lufs``, ``per_title``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages:
 ``progress`` with percent and stage; ``early`` with folder and paths of pictures that are ready; ``rung``,
 when the set of the lowest rung is whole in ``first``, which is the parent's from then on. Result, and
-``rung``: length, size, and assets with keys relative to the video; the result has ``usage``, too.
+``rung``: length, size, and assets with keys relative to the video; the result has ``notes``, texts for
+the owner, and ``usage``, too.
 """
 
 import os
@@ -51,7 +52,7 @@ def handle(request: Request) -> dict[str, Any]:
     usage = Usage()
     source = _open(request)
     usage.lap("probing")
-    sound = _sound(source, request["loudness_lufs"])
+    sound, notes = _sound(source, request["loudness_lufs"])
     usage.lap("sound")
     plan = Plan(source.rate, request["preset"], request["exact_bitrate"], sound, request["dash"])
     texts = subtitles.collect(source, Path(request["captions"]))
@@ -77,7 +78,7 @@ def handle(request: Request) -> dict[str, Any]:
     emit("progress", percent=PICTURES_AT, stage="packaging")
     assets = [*package.finish(board.tiles), *assets]
     usage.lap("packaging")
-    return _described(source, assets) | {"usage": usage.told()}
+    return _described(source, assets) | {"notes": notes, "usage": usage.told()}
 
 
 def _described(source: Source, assets: Assets) -> dict[str, Any]:
@@ -105,18 +106,18 @@ def _check_space(renditions: tuple[ladder.Rendition, ...], seconds: float, min_f
         raise Refused("STORAGE_ERROR", reason, {"needed_bytes": round(needed)}, retryable=True)
 
 
-def _sound(source: Source, loudness_lufs: float | None) -> Path | None:
-    """Encode the sound beside the output folder; None for a silent video."""
+def _sound(source: Source, loudness_lufs: float | None) -> tuple[Path | None, list[str]]:
+    """Encode the sound beside the output folder; None for a silent video. With what its owner should know."""
     index = source.info["audio_index"]
     if index is None:
-        return None
+        return None, [audio.LOST] if source.info["audio_lost"] else []
     emit("progress", percent=AUDIO_AT, stage="transcoding")
     target = Path.cwd().parent / "audio.nut"
     sound = audio.Sound(
         source.path, source.container, source.limits, index, source.info["start"], source.seconds
     )
-    audio.encode(sound, target, loudness_lufs)
-    return target
+    there, notes = audio.encode_what_there_is(sound, target, loudness_lufs)
+    return target if there else None, notes
 
 
 def _in_two_steps(request: Request, source: Source) -> bool:

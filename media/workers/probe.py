@@ -42,6 +42,7 @@ def inspect(path: Path, limits: SourceLimits, max_seconds: float | None) -> dict
         index, codec = stream.index, _codec(stream)
         aspect = sample_aspect(stream)
         texts = _texts(opened)
+        sounds = any(s.index in tracks and tracks[s.index].packets for s in opened.streams.audio)
     with src.open_source(path, container, limits) as opened:
         frame = first_frame(opened, opened.streams[index], limits)
     audio_index, audio_codec, spoken = _audible(path, container, limits, tracks) or (None, None, None)
@@ -64,6 +65,7 @@ def inspect(path: Path, limits: SourceLimits, max_seconds: float | None) -> dict
         "audio_index": audio_index,
         "audio_codec": audio_codec,
         "audio_language": spoken,
+        "audio_lost": sounds and audio_index is None,
         "subtitles": texts,
         "transfer": int(frame.color_trc),
         "size_bytes": path.stat().st_size,
@@ -149,9 +151,13 @@ def _audible(
         candidates = [
             (stream.index, stream.codec_context.name, _language(stream))
             for stream in opened.streams.audio
-            if stream.codec_context is not None and stream.index in tracks and tracks[stream.index].packets
+            if stream.codec_context is not None and _is_heard(tracks.get(stream.index))
         ]
     return next((found for found in candidates if _decodes(path, container, limits, found[0])), None)
+
+
+def _is_heard(track: src.Track | None) -> bool:
+    return track is not None and track.usable and track.packets > 0
 
 
 def _decodes(path: Path, container: Any, limits: SourceLimits, index: int) -> bool:

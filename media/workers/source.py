@@ -56,6 +56,7 @@ class Track:
     packets: int = 0
     largest_gap: float = 0.0
     last: float | None = None
+    usable: bool = True
     stamps: list[float] = field(default_factory=list)
 
     @property
@@ -73,6 +74,13 @@ class Track:
         self.last = at
         if len(self.stamps) < KEPT_STEPS:
             self.stamps.append(at)
+
+
+@dataclass(slots=True)
+class Damage:
+    """How many packets of a stream did not decode."""
+
+    packets: int = 0
 
 
 def open_source(path: Path, container: Container, limits: SourceLimits) -> InputContainer:
@@ -153,19 +161,27 @@ def measure(source: InputContainer, limits: SourceLimits, max_seconds: float | N
     """Demux every packet and return one track per stream index; stops when the limit is passed.
 
     Raises:
-        Refused: DURATION_EXCEEDED past ``max_seconds``; CORRUPTED_FILE for a jump of the timestamps.
+        Refused: DURATION_EXCEEDED past ``max_seconds``; CORRUPTED_FILE for a jump of a picture's timestamps.
     """
     tracks = {stream.index: Track() for stream in source.streams if stream.type in {"video", "audio"}}
+    heard = {stream.index for stream in source.streams.audio}
     for packet in packets(source):
         track = tracks.get(packet.stream_index)
         stamp = packet.pts if packet.pts is not None else packet.dts
         if track is None or stamp is None or packet.time_base is None or packet.is_discard:
             continue
         base = float(packet.time_base)
-        track.add(stamp * base, (packet.duration or 0) * base)
+        length = (packet.duration or 0) * base
+        track.add(stamp * base, length)
+        if packet.stream_index in heard:
+            track.largest_gap = max(track.largest_gap, length)  # no packet of sound is so long
         _check_length(track, limits, max_seconds)
-    for track in tracks.values():
-        _check_gap(track, limits)
+    for index, track in tracks.items():
+        if index in heard:
+            # Sound whose clock jumps is damaged sound: the picture is shown without it.
+            track.usable = track.largest_gap <= limits.max_gap_seconds
+        else:
+            _check_gap(track, limits)
     return tracks
 
 
@@ -229,17 +245,20 @@ def _text(error: BaseException) -> str:
 
 
 def frames(
-    source: InputContainer, stream: VideoStream | AudioStream, limits: SourceLimits
+    source: InputContainer,
+    stream: VideoStream | AudioStream,
+    limits: SourceLimits,
+    damage: Damage | None = None,
 ) -> Iterator[object]:
-    """Yield what decodes, with frame threads; errors are skipped until there are too many."""
+    """Yield what decodes, with frame threads; errors are counted and skipped until there are too many."""
     stream.codec_context.thread_type = "AUTO"
-    errors = 0
+    damage = damage or Damage()
     for packet in packets(source, stream):
         try:
             yield from packet.decode()
         except BROKEN:
-            errors += 1
-            if errors > limits.max_decode_errors:
+            damage.packets += 1
+            if damage.packets > limits.max_decode_errors:
                 break
     try:
         yield from stream.decode(None)

@@ -332,6 +332,7 @@ def _close_job(
         _move_job(job, JobStatus.COMPLETED, at)
         job.progress, job.stage, job.outputs = 100.0, "", list(qualities(result.assets))
         job.error_code = job.error = None
+        job.notes = list(result.notes)
     facts.tell_job(session, "job_completed", job, video, at)
 
 

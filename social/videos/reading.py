@@ -116,6 +116,7 @@ def job_view(row: EncodingJobRow) -> EncodingJob:
         stage=row.stage,
         ladder=row.ladder,
         outputs=tuple(row.outputs),
+        notes=tuple(row.notes),
         error_code=row.error_code,
         error=row.error,
         attempts=row.attempts,
@@ -184,5 +185,6 @@ def _view(row: VideoRow, username: str, assets: tuple[Asset, ...], job: Encoding
         processing_started_at=seconds_or_none(row.processing_started_at),
         processing_completed_at=seconds_or_none(row.processing_completed_at),
         published_at=seconds_or_none(row.published_at),
+        notes=job.notes if job else (),
         job=job if job and job.status in (JobStatus.QUEUED, JobStatus.PROCESSING) else None,
     )

@@ -285,6 +285,7 @@ class Reporter:
             width=made.width,
             height=made.height,
             assets=made.assets,
+            notes=made.notes,
         )
 
     async def send(self, outcome: str, **details: object) -> None:

@@ -117,6 +117,7 @@ def _answer(listed: "ListedJob") -> shapes.JobAnswer:
         attempts=known.attempts,
         error_code=known.error_code,
         error=known.error,
+        notes=list(known.notes),
         created_at=moment(known.created_at),
         started_at=moment_or_none(known.started_at),
         completed_at=moment_or_none(known.completed_at),

@@ -30,6 +30,7 @@ class JobAnswer(Answer):
     attempts: int
     error_code: str | None
     error: str | None
+    notes: list[str] = Field(description="What is not as expected of what was made, such as damaged sound.")
     created_at: Time
     started_at: Time | None
     completed_at: Time | None

@@ -199,6 +199,7 @@ class EncodingAnswer(Answer):
     stage: str | None
     fail_code: str | None
     fail_reason: str | None
+    notes: list[str] = Field(description="What is not as expected of what was made, such as damaged sound.")
 
 
 class VideoPost(Answer):

@@ -179,7 +179,8 @@ class EncodingJobRow(Base):
     """One encode of a video (B4). Progress lives here, not in the video's row (A38), and never falls.
 
     ``parameters`` is what was asked for beside the ladder (B44). ``seen_at`` is the last sign of life of an
-    encoder, ``rescues`` how often the watchdog has queued the job again (B42).
+    encoder, ``rescues`` how often the watchdog has queued the job again (B42). ``notes`` is what the owner
+    should know of what was made.
     """
 
     __tablename__ = "encoding_jobs"
@@ -199,6 +200,7 @@ class EncodingJobRow(Base):
     parameters: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     priority: Mapped[int] = mapped_column(default=0)
     outputs: Mapped[list[str]] = mapped_column(JSON, default=list)
+    notes: Mapped[list[str]] = mapped_column(JSON, default=list)
     error_code: Mapped[str | None] = mapped_column(String(64), default=None)
     error: Mapped[str | None] = mapped_column(Text, default=None)
     attempts: Mapped[int] = mapped_column(default=0)

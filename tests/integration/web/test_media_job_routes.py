@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from media import layout
-from tables.records import MediaResult
+from tables.records import Asset, MediaResult
 
 
 @pytest.fixture
@@ -170,3 +170,21 @@ async def test_outside_failure_reaches_the_owner(front, ada, root, encoding, ask
     assert (await ask(root, "POST", "/api/v1/webhooks/transcoding", body))[0] == 204
     video = (await ask(ada, "GET", f"/api/v1/videos/{video_id}"))[1]
     assert (video["status"], video["fail_reason"]) == ("FAILED", "No such codec.")
+
+
+async def test_notes_of_what_was_made_are_told_when_a_job_is_done(front, ada, root, encoding, ask):
+    """B37: damaged sound is no failure; owner and operators can read of it."""
+    video_id, job = encoding
+    key = layout.master_key(video_id)
+    await front.deps.store.put_bytes(key, b"#EXTM3U\n", content_type="application/vnd.apple.mpegurl")
+    done = MediaResult(
+        job_id=job.job_id, video_id=video_id, outcome="completed", at=1.0, notes=("Parts are silent.",),
+        assets=(Asset(type="HLS_MASTER", key=key, container="m3u8"),),
+    )  # fmt: skip
+    assert await front.deps.videos.apply_completed(
+        msgspec.json.decode(msgspec.json.encode(done), type=MediaResult)
+    )
+    _, told = await ask(ada, "GET", f"/api/v1/videos/{video_id}/encoding")
+    assert (told["job_status"], told["notes"]) == ("completed", ["Parts are silent."])
+    _, known = await ask(root, "GET", f"/api/v1/media/jobs/{job.job_id}")
+    assert (known["status"], known["error"], known["notes"]) == ("completed", None, ["Parts are silent."])
