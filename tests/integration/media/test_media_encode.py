@@ -1,7 +1,6 @@
 """Jobs end to end on real clips (B3, B19-B31, B37, B49, B50)."""
 
 import asyncio
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from av.video.frame import VideoFrame
 
 from media.limits import ChildLimits
 from media.pipeline import MediaError, MediaSettings, run_job
-from media.policies import LONG
-from media.probe import probe_file
 from media.stores import FileStore
 from tables.records import MediaJob
 from tests.integration.media.media_checks import Done, check_hls, check_pictures, decode, process
@@ -246,23 +243,3 @@ async def test_hostile_sources_that_pass_probing_still_end_well(shared_dir: Path
         folder.mkdir()
         done = await process(shared_dir / "media/hostile" / name, folder)
         assert done.path("hls/master.m3u8").exists()
-
-
-@pytest.mark.slow
-async def test_every_clip_that_probes_is_converted(shared_dir: Path, tmp_path: Path) -> None:
-    """The 34-clip sweep: a source that decodes ends READY, whatever its codec or size."""
-    failed = []
-    for path in sorted((shared_dir / "media/clips").iterdir()):
-        if path.name in {"sample.mkv", "long_1080p_lowbitrate.mp4"}:
-            continue
-        folder = tmp_path / path.stem
-        os.makedirs(folder)
-        info = await probe_file(path, LONG) if path.suffix != ".webm" else None
-        try:
-            done = await process(path, folder)
-            check_pictures(done)
-            if info is not None:
-                check_hls(done, info.fps)
-        except (MediaError, AssertionError) as error:
-            failed.append((path.name, str(error)))
-    assert not failed
