@@ -42,7 +42,7 @@ async def judged(client, way, path):
 async def test_hostile_files_get_one_verdict_when_they_come_by_any_way(
     make_server, make_client, shared_dir, every
 ):
-    """Form, chunks, parts and tus: code and state by class; neither object, part nor temporary file is left."""
+    """Form, chunks, parts and tus: code and state by class; no object, part or temporary file is left."""
     server = make_server()
     await server.start()
     rows = re.findall(
