@@ -24,7 +24,8 @@ CONTENT_TYPES: Final = {
     "vtt": "text/vtt; charset=utf-8",
     "json": "application/json",
 }
-PLAYLISTS: Final = frozenset({"m3u8", "mpd"})
+REWRITTEN: Final = frozenset({"m3u8", "mpd", "vtt"})
+"""Texts that are written again under the same name: playlists with every encode, captions by their owner."""
 PLAYLIST_SECONDS: Final = 10
 SEGMENT_SECONDS: Final = 31_536_000
 PICTURE_SECONDS: Final = 3_600
@@ -121,12 +122,12 @@ def _unchanged(since: str | None, modified_at: float) -> bool:
 
 
 def cache_control(key: str, *, private: bool = False) -> str:
-    """Return ``Cache-Control`` for an object: playlists short, segments for ever, the rest between (C33).
+    """Return ``Cache-Control`` for an object: texts short, segments for ever, the rest between (C33).
 
     Pictures and mp4 files keep their name when a video is encoded again, so they are revalidated.
     """
     extension, who = _extension(key), "private" if private else "public"
-    if extension in PLAYLISTS:
+    if extension in REWRITTEN:
         return f"{who}, max-age={PLAYLIST_SECONDS}"
     if extension in IMMUTABLE:
         return f"{who}, max-age={SEGMENT_SECONDS}, immutable"

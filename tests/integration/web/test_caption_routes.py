@@ -198,6 +198,12 @@ async def test_none_is_lost_when_many_languages_are_given_at_once(front, ada, re
     assert set(await languages_of(front, ready)) == set(tags)
     await asyncio.gather(*(ask(ada, "DELETE", place(ready, tag)) for tag in tags[:4]))
     assert set(await languages_of(front, ready)) == set(tags[4:])
+    texts = [VTT.replace(b"Hello", b"Hello %d" % number) for number in range(4)]
+    answers = await asyncio.gather(*(ask(ada, "PUT", place(ready, "en"), text) for text in texts))
+    assert [status for status, _ in answers] == [200] * 4
+    _, kept = await ask(ada, "GET", place(ready, "en"))
+    assert kept.splitlines()[3] in (await languages_of(front, ready))["en"]
+    assert len((await ask(ada, "GET", place(ready)))[1]["items"]) == 5
 
 
 async def test_request_can_be_repeated_when_the_store_failed_in_the_middle(

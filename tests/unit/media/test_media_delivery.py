@@ -48,7 +48,8 @@ def test_content_range_names_bytes_and_size() -> None:
 def test_playlists_are_short_lived_and_segments_immutable() -> None:
     """C33."""
     assert "immutable" in cache_control("videos/1/hls/720p/segment_00000.ts")
-    assert cache_control("videos/1/hls/master.m3u8") == "public, max-age=10"
+    for rewritten in ("hls/master.m3u8", "dash/manifest.mpd", "captions/en.vtt", "hls/captions/en-ts.vtt"):
+        assert cache_control(f"videos/1/{rewritten}") == "public, max-age=10"
 
 
 @pytest.mark.parametrize(
