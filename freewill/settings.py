@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from media.h264 import AUTO, ENCODERS, SOFTWARE
 from streams.roles import ALL_ROLES, Role, parse_roles
 
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not listened on
@@ -92,6 +93,11 @@ class Settings(BaseSettings):
     )
     media_per_title: bool = Field(False, description="Leave out rungs that show no more than the one below.")
     media_probes: int = Field(4, ge=1, le=64, description="Uploads examined at the same time.")
+    media_encoder: str = Field(
+        SOFTWARE,
+        pattern=f"^({AUTO}|{'|'.join(ENCODERS)})$",
+        description="Encoder of H.264: libx264, auto for hardware where it works, or one such as h264_nvenc.",
+    )
     media_preset: str = Field("veryfast", description="x264 preset.")
     media_ladder: Literal["core", "hd3", "reels", "full"] = Field("core", description="Rungs encoded.")
     media_url_seconds: int = Field(6 * 3600, ge=60, description="Life of a signed media URL, seconds.")

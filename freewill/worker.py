@@ -137,6 +137,7 @@ def _stream_settings(settings: Settings) -> StreamSettings:
 def media_settings(settings: Settings) -> MediaSettings:
     """Return how videos are encoded, here and by encoders elsewhere."""
     return MediaSettings(
+        encoder=settings.media_encoder,
         preset=settings.media_preset,
         first_rung_seconds=settings.media_first_rung_seconds,
         loudness_lufs=settings.media_loudness_lufs or None,

@@ -23,7 +23,8 @@ OnMessage = Callable[[Message], Awaitable[None]]
 ROOT = Path(__file__).resolve().parent.parent
 LINE_BYTES = 1024 * 1024
 STDERR_TAIL_BYTES = 8192
-KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT",
+                    "CUDA_VISIBLE_DEVICES", "LIBVA_DRIVER_NAME")  # fmt: skip
 
 
 class ChildError(Exception):

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 from media import captions, layout
 from media.child import ChildCrashed, ChildError, Message, run_child
 from media.delivery import content_type
+from media.h264 import SOFTWARE
 from media.ladder import rungs
 from media.limits import ENCODE_CHILD, ChildLimits, SourceLimits
+from media.negotiation import chosen_encoder, limits_for
 from media.stores import ObjectInfo
 from tables.errors import AppError, ContentNotFound
 from tables.records import Asset, MediaJob
@@ -46,14 +48,16 @@ PARALLEL_PUTS = 8
 class MediaSettings:
     """How to encode.
 
-    ``preset`` is x264's; ``upscale`` false ends the ladder at the source (X14); ``exact_bitrate`` pads to
-    the exact rate (B22); ``dash`` adds the DASH set; ``min_free_bytes`` must stay free on the work disk.
+    ``encoder`` is one of ``media.h264``, or ``auto``; ``preset`` is x264's; ``upscale`` false ends the ladder
+    at the source (X14); ``exact_bitrate`` pads to the exact rate (B22); ``dash`` adds the DASH set;
+    ``min_free_bytes`` must stay free on the work disk.
     ``first_rung_seconds``: from this length on, in seconds of a 1080p30 source on the core ladder, the
     lowest rung is encoded and stored before the others (Y5), None for never. ``loudness_lufs`` is the
     integrated loudness that sound is brought to (EBU R 128), None to leave it. ``per_title`` leaves out rungs
     that show nothing more than the one below.
     """
 
+    encoder: str = SOFTWARE
     preset: str = "veryfast"
     upscale: bool = True
     exact_bitrate: bool = False
@@ -233,16 +237,22 @@ class _Relay:
         elif message["kind"] == "rung" and self.on_playable is not None:
             # The child has left this folder: all of it is a set of its own, and moves into the store.
             await store_outputs(self.job, self.store, self.folder / FIRST)
-            await self.on_playable(_outcome(self.job, message))
+            tell, self.on_playable = self.on_playable, None
+            await tell(_outcome(self.job, message))
 
 
 def _fresh(folder: Path, min_free_bytes: int) -> None:
     """Start from an empty folder, with room: an earlier attempt may have been killed in the middle."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for name in (OUT, FIRST, CAPTIONS):
-        (folder / name).mkdir(parents=True)
+    _empty(folder.parent, (folder.name,))
+    _empty(folder, (OUT, FIRST, CAPTIONS))
     if shutil.disk_usage(folder).free < min_free_bytes:
         raise DiskTooFull(min_free_bytes)
+
+
+def _empty(parent: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        shutil.rmtree(parent / name, ignore_errors=True)
+        (parent / name).mkdir(parents=True)
 
 
 async def _local_source(job: MediaJob, store: JobStore, folder: Path) -> Path:
@@ -269,7 +279,22 @@ async def _fetch_captions(job: MediaJob, store: JobStore, folder: Path) -> None:
 async def _encode(
     job: MediaJob, source: Path, folder: Path, settings: MediaSettings, relay: _Relay
 ) -> dict[str, Any]:
-    """Run the encode child and return its result."""
+    """Encode, and return what the child says; where hardware fails, the software does it again."""
+    encoder = await chosen_encoder(settings.encoder)
+    try:
+        return await _run(job, source, folder, settings, relay, encoder)
+    except MediaError as error:
+        if encoder == SOFTWARE or error.code != TRANSCODE_ERROR:
+            raise
+        log.warning("%s failed with %s: %s", encoder, job.video_id, error.said or error.reason)
+        await asyncio.to_thread(_empty, folder, (OUT, FIRST))
+        return await _run(job, source, folder, settings, relay, SOFTWARE)
+
+
+async def _run(  # what one child is given
+    job: MediaJob, source: Path, folder: Path, settings: MediaSettings, relay: _Relay, encoder: str
+) -> dict[str, Any]:
+    """Run one encode child."""
     request = {
         "path": str(source),
         "out": str(folder / OUT),
@@ -279,6 +304,7 @@ async def _encode(
         "loudness_lufs": settings.loudness_lufs,
         "per_title": settings.per_title,
         "ladder": job.ladder,
+        "encoder": encoder,
         "preset": job.preset or settings.preset,
         "upscale": settings.upscale,
         "exact_bitrate": settings.exact_bitrate,
@@ -287,7 +313,7 @@ async def _encode(
         "source": asdict(settings.source),
     }
     try:
-        return await run_child(WORKER, request, settings.limits, relay)
+        return await run_child(WORKER, request, limits_for(encoder, settings.limits), relay)
     except ChildError as error:
         raise _refused(job, error, settings.min_free_bytes) from error
     except ChildCrashed as error:

@@ -80,10 +80,10 @@ class EncodingDesk(Protocol):
             ChecksumMismatch: CHECKSUM_MISMATCH: it was damaged on its way; send it again.
         """
 
-    async def playable(self, encoder: Encoder, lease_id: str) -> None:
+    async def playable(self, encoder: Encoder, lease_id: str, notes: tuple[str, ...]) -> None:
         """Publish what is there as a first rung, once it is verified (OUTPUT_REFUSED)."""
 
-    async def finish(self, encoder: Encoder, lease_id: str) -> None:
+    async def finish(self, encoder: Encoder, lease_id: str, notes: tuple[str, ...]) -> None:
         """Verify, store and publish what is there; again after success changes nothing (OUTPUT_REFUSED)."""
 
     async def fail(self, encoder: Encoder, lease_id: str, failure: Failure) -> None:

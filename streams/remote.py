@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -223,23 +223,23 @@ class RemoteEncoding:
             raise
         self._find(encoder, lease_id)
 
-    async def playable(self, encoder: Encoder, lease_id: str) -> None:
+    async def playable(self, encoder: Encoder, lease_id: str, notes: tuple[str, ...]) -> None:
         """Publish a first rung (see ``EncodingDesk``)."""
         held = self._find(encoder, lease_id)
         if held.published or held.wish is not Wish.PLAYABLE:
             return
         with held.staging.closed():
             reviewed = await self._holding(held, self._verified(held, whole=False))
-            await self._publish(held.report.outcome("playable", reviewed.outcome))
+            await self._publish(held.report.outcome("playable", replace(reviewed.outcome, notes=notes)))
         held.published = True
 
-    async def finish(self, encoder: Encoder, lease_id: str) -> None:
+    async def finish(self, encoder: Encoder, lease_id: str, notes: tuple[str, ...]) -> None:
         """Verify, store and publish; whoever asks again waits for the same (see ``EncodingDesk``)."""
         if self._finished.get(lease_id) == encoder.id:
             return
         held = self._find(encoder, lease_id)
         if held.ending is None or held.ending.done():
-            held.ending = asyncio.create_task(self._finish(held))
+            held.ending = asyncio.create_task(self._finish(held, notes))
             held.ending.add_done_callback(_looked_at)
         await asyncio.shield(held.ending)
 
@@ -297,11 +297,11 @@ class RemoteEncoding:
             raise LeaseLost
         return held
 
-    async def _finish(self, held: _Held) -> None:
+    async def _finish(self, held: _Held, notes: tuple[str, ...]) -> None:
         tools, lease_id = self._tools, held.lease.id
         with held.staging.closed():
             reviewed = await self._holding(held, self._verified(held, whole=True))
-            await self._publish(held.report.outcome("completed", reviewed.outcome))
+            await self._publish(held.report.outcome("completed", replace(reviewed.outcome, notes=notes)))
         self._queue.finish(lease_id)
         self._finished[lease_id] = held.encoder.id
         if len(self._finished) > FINISHED_REMEMBERED:

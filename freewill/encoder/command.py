@@ -17,6 +17,8 @@ import structlog
 import freewill
 from freewill.encoder.link import Link
 from freewill.encoder.worker import RemoteEncoder, Workplace
+from media.h264 import SOFTWARE
+from media.negotiation import chosen_encoder
 from media.remote import Capabilities
 
 log = structlog.get_logger(__name__)
@@ -33,6 +35,7 @@ class Wanted:
     slots: int
     workdir: Path
     max_pixels: int
+    encoder: str
 
 
 async def encode(wanted: Wanted) -> None:
@@ -44,15 +47,17 @@ async def encode(wanted: Wanted) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    used = await chosen_encoder(wanted.encoder)
     able = Capabilities(
+        hardware=() if used == SOFTWARE else (used,),
         cores=os.cpu_count() or 1,
         max_pixels=wanted.max_pixels,
         software=f"freewill {freewill.__version__}",
     )
     with own_folder(wanted.workdir) as folder:
         async with Link(wanted.server, token=wanted.token) as link:
-            log.info("encoder_ready", server=wanted.server, slots=wanted.slots, hardware=able.hardware)
-            await RemoteEncoder(link, Workplace(folder, wanted.slots, able)).run(stop)
+            log.info("encoder_ready", server=wanted.server, slots=wanted.slots, encoder=used)
+            await RemoteEncoder(link, Workplace(folder, wanted.slots, able, used)).run(stop)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import structlog
 from freewill.client.api import Client
 from freewill.client.errors import NETWORK, RequestFailed
 from freewill.client.retrying import wait_seconds
-from media.remote import Capabilities, Failure, Input, Offer
+from media.remote import Capabilities, Input, Offer
 from tables.errors import ContentNotFound
 
 log = structlog.get_logger(__name__)
@@ -72,16 +72,10 @@ class Link(Client):
 
         await self._patiently(send)
 
-    async def tell(self, offer: Offer, what: str) -> None:
-        """Say ``playable``, ``finish`` or ``give-back`` (JobLost)."""
-        await self._patiently(lambda: self.send("POST", f"{LEASES}/{offer.lease_id}/{what}", self._token))
-
-    async def fail(self, offer: Offer, failure: Failure) -> None:
-        """Say why it cannot be done (JobLost)."""
-        said = msgspec.to_builtins(failure)
-        await self._patiently(
-            lambda: self.send("POST", f"{LEASES}/{offer.lease_id}/fail", self._token, json=said)
-        )
+    async def tell(self, offer: Offer, what: str, said: object = None) -> None:
+        """Say ``playable``, ``finish``, ``fail`` or ``give-back`` (JobLost)."""
+        where = f"{LEASES}/{offer.lease_id}/{what}"
+        await self._patiently(lambda: self.send("POST", where, self._token, json=said))
 
     async def fetch(self, wanted: Input, path: Path) -> None:
         """Read an input; a line that breaks goes on where it was.

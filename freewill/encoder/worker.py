@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from freewill.client.errors import RequestFailed
@@ -30,11 +31,12 @@ UNKNOWN: Final = frozenset({401, 403, 404})
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where and how this machine encodes: folder, jobs at once, what it is able to do."""
+    """Where and how this machine encodes: folder, jobs at once, what it says of itself, its H.264 encoder."""
 
     folder: Path
     slots: int
     able: Capabilities
+    encoder: str
 
 
 class Refused(Exception):
@@ -77,17 +79,17 @@ class RemoteEncoder:
                 await _until(stop, asyncio.sleep(pause))
                 continue
             if offer is not None:
-                await Try(self._link, offer, self._place.folder).run(stop)
+                await Try(self._link, offer, self._place).run(stop)
 
 
 class Try:
     """One job under one lease."""
 
-    def __init__(self, link: Link, offer: Offer, folder: Path) -> None:
+    def __init__(self, link: Link, offer: Offer, place: Workplace) -> None:
         """Args: the server, the job, and where to work."""
         self._link = link
         self._offer = offer
-        self._folder = folder
+        self._place = place
         self._reached: tuple[float | None, str] = (0.0, "probing")
         self._news = asyncio.Event()
 
@@ -118,15 +120,15 @@ class Try:
             await asyncio.gather(beating, working, stopping, return_exceptions=True)
 
     async def _do(self) -> None:
-        failure = await self._encoded()
-        if failure is None:
-            await self._link.tell(self._offer, "finish")
+        ended = await self._encoded()
+        if isinstance(ended, MediaOutcome):
+            await self._link.tell(self._offer, "finish", {"notes": ended.notes})
         else:
-            log.warning("job_failed", job_id=self._offer.job_id, code=failure.code, reason=failure.reason)
-            await self._link.fail(self._offer, failure)
+            log.warning("job_failed", job_id=self._offer.job_id, code=ended.code, reason=ended.reason)
+            await self._link.tell(self._offer, "fail", msgspec.to_builtins(ended))
 
-    async def _encoded(self) -> Failure | None:
-        """Run the job; returns why it failed, None when all its outputs are with the server."""
+    async def _encoded(self) -> MediaOutcome | Failure:
+        """Run the job; when it returns an outcome all outputs are with the server."""
         offer = self._offer
         job = MediaJob(
             job_id=offer.job_id,
@@ -136,10 +138,13 @@ class Try:
             preset=offer.preset,
             attempt=offer.attempt,
         )
-        store, settings = LinkStore(self._link, offer), MediaSettings(**offer.settings)
+        store, settings = (
+            LinkStore(self._link, offer),
+            MediaSettings(encoder=self._place.encoder, **offer.settings),
+        )
         playable = self._playable if offer.playable else None
         try:
-            await run_job(job, store, self._folder, settings, self._progress, playable)
+            return await run_job(job, store, self._place.folder, settings, self._progress, playable)
         except MediaError as error:
             return Failure(error.code, error.reason, error.retryable, error.said[-4_000:])
         except RequestFailed as error:
@@ -149,14 +154,13 @@ class Try:
         except Exception as error:
             log.exception("job_broke", job_id=offer.job_id)
             return Failure(TRANSCODE_ERROR, "The video could not be processed.", True, repr(error))
-        return None
 
     async def _progress(self, percent: float | None, stage: str) -> None:
         self._reached = percent, stage
         self._news.set()
 
     async def _playable(self, made: MediaOutcome) -> None:
-        await self._link.tell(self._offer, "playable")
+        await self._link.tell(self._offer, "playable", {"notes": made.notes})
 
     async def _beat(self) -> None:
         """Tell how far it is when there is news, and that it lives when there is none, until it is lost."""

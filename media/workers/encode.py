@@ -1,7 +1,7 @@
 """Child: one stored source becomes renditions, playlists, pictures (B3, B19-B31, B50, Y5-Y7).
 
 Request: ``path``, ``out`` (an empty folder), ``first`` (another, or null), ``captions`` (a folder of WebVTT
-files), ``first_rung_seconds``, ``ladder``, ``preset``, ``upscale``, ``exact_bitrate``, ``dash``,
+files), ``first_rung_seconds``, ``ladder``, ``encoder``, ``preset``, ``upscale``, ``exact_bitrate``, ``dash``,
 ``loudness_lufs``, ``per_title``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages:
 ``progress`` with percent and stage; ``early`` with folder and paths of pictures that are ready; ``rung``,
 when the set of the lowest rung is whole in ``first``, which is the parent's from then on. Result, and
@@ -54,7 +54,8 @@ def handle(request: Request) -> dict[str, Any]:
     usage.lap("probing")
     sound, notes = _sound(source, request["loudness_lufs"])
     usage.lap("sound")
-    plan = Plan(source.rate, request["preset"], request["exact_bitrate"], sound, request["dash"])
+    exact, encoder = request["exact_bitrate"], request["encoder"]
+    plan = Plan(source.rate, request["preset"], exact, sound, request["dash"], encoder)
     texts = subtitles.collect(source, Path(request["captions"]))
     package = Package(plan, source.seconds, texts.cues)
     assets = texts.write()

@@ -109,14 +109,14 @@ def _seen(opened: InputContainer, stream: VideoStream, packets: "list[Packet[Vid
     return Seen(
         width=codec.width,
         height=codec.height,
-        codecs=_codecs(bytes(codec.extradata or b"")),
+        codecs=codecs_of(bytes(codec.extradata or b"")),
         sound=bool(opened.streams.audio),
         pictures=len(packets),
         seconds=times[-1] - times[0] + frame,
     )
 
 
-def _codecs(extradata: bytes) -> str:
+def codecs_of(extradata: bytes) -> str:
     """Return the codecs string from Annex B parameter sets, or from an ``avcC`` box (ISO 14496-15)."""
     if extradata[:1] == b"\x01" and len(extradata) > 3:
         return f"avc1.{extradata[1:4].hex()}"

@@ -11,6 +11,7 @@ from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from media.h264 import SOFTWARE, Coding, options, pixel_format
 from media.ladder import Rendition
 from media.workers.audio import Feed
 
@@ -25,13 +26,17 @@ SPLIT_SLACK = 1 - 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What all rungs share: rate, keyframe distance in frames, x264 preset, exact padding, the sound."""
+    """What all rungs share: rate, keyframe distance in frames, x264 preset, exact padding, the sound.
+
+    ``encoder`` is one of ``media.h264``.
+    """
 
     rate: Fraction
     preset: str
     exact_bitrate: bool
     audio: Path | None
     dash: bool
+    encoder: str = SOFTWARE
 
     @property
     def gop(self) -> int:
@@ -47,24 +52,6 @@ class Plan:
     def segment_seconds(self) -> float:
         """Length of a segment."""
         return float(self.gops_per_segment * self.gop / self.rate)
-
-
-def x264_options(rendition: Rendition, plan: Plan) -> dict[str, str]:
-    """Return the encoder's options: constant bitrate by VBV of one second, closed GOPs (B22)."""
-    bitrate = str(rendition.rung.bitrate)
-    options = {
-        "preset": plan.preset,
-        "profile": "high",
-        "b": bitrate,
-        "maxrate": bitrate,
-        "bufsize": bitrate,
-        "g": str(plan.gop),
-        "keyint_min": str(plan.gop),
-        "sc_threshold": "0",
-        "bf": "2",
-        "forced-idr": "1",
-    }
-    return options | ({"nal-hrd": "cbr"} if plan.exact_bitrate else {})
 
 
 class Output:
@@ -115,6 +102,7 @@ class RungEncoder:
 
     def encode(self, frame: VideoFrame) -> None:
         """Encode the next picture; the first of each GOP is a keyframe, whatever the source had."""
+        frame = frame.reformat(format=pixel_format(self._plan.encoder))
         frame.pts, frame.time_base = self.frames, 1 / self._plan.rate
         first = self.frames % self._plan.gop == 0
         frame.pict_type = PictureType.I if first else PictureType.NONE
@@ -209,9 +197,11 @@ def _open_hls(quality: str, plan: Plan) -> OutputContainer:
 
 
 def _add_encoder(container: OutputContainer, rendition: Rendition, plan: Plan) -> VideoStream:
-    stream = container.add_stream("libx264", rate=plan.rate, options=x264_options(rendition, plan))
+    wanted = Coding(rendition.rung.bitrate, plan.gop, plan.preset, plan.exact_bitrate)
+    stream = container.add_stream(plan.encoder, rate=plan.rate, options=options(plan.encoder, wanted))
     assert isinstance(stream, VideoStream)
-    stream.width, stream.height, stream.pix_fmt = rendition.width, rendition.height, "yuv420p"
+    stream.width, stream.height = rendition.width, rendition.height
+    stream.pix_fmt = pixel_format(plan.encoder)
     codec = stream.codec_context
     codec.time_base = 1 / plan.rate
     codec.color_primaries = codec.color_trc = codec.colorspace = 1

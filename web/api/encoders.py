@@ -131,21 +131,21 @@ async def put_file(request: web.Request) -> web.Response:
 
 async def playable(request: web.Request) -> web.Response:
     """Publish a first rung."""
-    await _desk(request).playable(request[ENCODER], request.match_info["lease_id"])
+    said = await read_json(request, shapes.MadeRequest)
+    await _desk(request).playable(request[ENCODER], request.match_info["lease_id"], tuple(said.notes))
     return no_content()
 
 
 async def finish(request: web.Request) -> web.Response:
     """Verify and publish all."""
-    await _desk(request).finish(request[ENCODER], request.match_info["lease_id"])
+    said = await read_json(request, shapes.MadeRequest)
+    await _desk(request).finish(request[ENCODER], request.match_info["lease_id"], tuple(said.notes))
     return no_content()
 
 
 async def fail(request: web.Request) -> web.Response:
     """Take a failed try back."""
     said = await read_json(request, shapes.FailureRequest)
-    if not said.reason.isprintable():
-        raise ValidationFailed("Plain text only.", details={"field": "reason"})
     failure = Failure(said.code, said.reason, said.retryable, said.said)
     await _desk(request).fail(request[ENCODER], request.match_info["lease_id"], failure)
     return no_content()
@@ -204,9 +204,11 @@ ROUTES: tuple[Route, ...] = (
           body="application/octet-stream", headers=shapes.FileHeaders,
           errors=(*_HELD, OutputRefused, errors.ChecksumMismatch, errors.Conflict, errors.StorageFailure)),
     _held(path=LEASES + "/{lease_id}/playable", handler=playable, name="publish_first_rung",
-          summary="A first rung is there: verify it and let it play.", errors=_JUDGED),
+          summary="A first rung is there: verify it and let it play.",
+          request=shapes.MadeRequest, errors=_JUDGED),
     _held(path=LEASES + "/{lease_id}/finish", handler=finish, name="finish_encoding",
-          summary="All is there: verify it, and the video is READY; repeatable.", errors=_JUDGED),
+          summary="All is there: verify it, and the video is READY; repeatable.",
+          request=shapes.MadeRequest, errors=_JUDGED),
     _held(path=LEASES + "/{lease_id}/fail", handler=fail, name="fail_encoding",
           summary="The job cannot be done; whether it is tried again is the server's decision.",
           request=shapes.FailureRequest),

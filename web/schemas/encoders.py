@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from web.schemas.base import Answer, Body, Query, Time
 
+PLAIN = r"^[^\x00-\x1f\x7f]*$"
 Words = Annotated[str, Field(max_length=64)]
 
 
@@ -95,11 +96,17 @@ class ProgressAnswer(Answer):
     lease_seconds: float
 
 
+class MadeRequest(Body):
+    """What the owner should know of what was made; all else is read from the files."""
+
+    notes: list[Annotated[str, Field(max_length=300, pattern=PLAIN)]] = Field([], max_length=8)
+
+
 class FailureRequest(Body):
     """Why it cannot be done."""
 
     code: str = Field("TRANSCODE_ERROR", max_length=64, pattern=r"^[A-Z][A-Z_]*$")
-    reason: str = Field(max_length=500, description="For the owner.")
+    reason: str = Field(max_length=500, pattern=PLAIN, description="For the owner.")
     retryable: bool = True
     said: str = Field("", max_length=4000, description="For operators.")
 

@@ -156,7 +156,7 @@ class Machine:
 
     async def tell(self, what: str, json: Any = None) -> tuple[int, Any]:
         """Say something of the lease; returns status, and the code or the body."""
-        status, body = await self.call("POST", f"{LEASES}/{self.job['lease_id']}/{what}", json)
+        status, body = await self.call("POST", f"{LEASES}/{self.job['lease_id']}/{what}", json or {})
         return status, (body or {}).get("error", {}).get("code") or body
 
     async def put(

@@ -107,7 +107,8 @@ async def test_video_gets_the_same_as_from_the_own_encoder_when_it_is_encoded_el
     )  # fmt: skip
     await gpu.put_all(made.files)
     assert await desk.outputs_of(video_id) == set(), "nothing counts before all of it is verified"
-    assert (await gpu.tell("finish"))[0] == 204
+    assert await gpu.tell("finish", {"notes": ["two\nlines"]}) == (400, "VALIDATION_ERROR")
+    assert (await gpu.tell("finish", {"notes": ["The sound is damaged."]}))[0] == 204
     assert (await gpu.tell("finish"))[0] == 204, "whose answer was lost asks again"
     await desk.handled()
     results = desk.outcomes
@@ -116,6 +117,7 @@ async def test_video_gets_the_same_as_from_the_own_encoder_when_it_is_encoded_el
     ]
     expected = [msgspec.structs.replace(a, key=a.key.replace("/v/", f"/{video_id}/")) for a in made.assets]
     assert sorted(results[0].assets, key=repr) == sorted(expected, key=repr)
+    assert results[0].notes == ("The sound is damaged.",)
     assert await front.deps.videos.apply_completed(results[0])
     assert await desk.outputs_of(video_id) == set(made.files)
     assert desk.staged() == []

@@ -5,9 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from media.ladder import renditions
 from media.workers.colour import HLG, PQ, to_sdr
-from media.workers.outputs import Plan, avc_codecs, x264_options
+from media.workers.outputs import Plan, avc_codecs
 
 GREYS = np.repeat(np.linspace(0, 1, 50)[:, np.newaxis], 3, axis=1)
 
@@ -49,13 +48,6 @@ def test_keyframes_and_segments_follow_the_clock_at_any_rate(rate: Fraction) -> 
     assert abs(made.gop / rate - 2) <= 1 / rate
     assert made.segment_seconds == pytest.approx(6, abs=max(1.0, 1.5 / float(rate)))
     assert (Fraction(made.segment_seconds).limit_denominator(10**6) * rate / made.gop) % 1 < Fraction(1, 1000)
-
-
-def test_bitrate_is_held_by_a_buffer_of_one_second() -> None:
-    """B22 as amended."""
-    options = x264_options(renditions("core", 1920, 1080)[-1], plan(Fraction(30)))
-    assert options["b"] == options["maxrate"] == options["bufsize"] == "5000000"
-    assert (options["g"], options["bf"]) == ("60", "2")
 
 
 def test_codecs_are_refused_when_there_is_no_parameter_set() -> None:

@@ -1,0 +1,64 @@
+"""Hardware is used where it works, and nothing is lost where it does not (B21, B22, B48)."""
+
+from pathlib import Path
+
+import pytest
+
+from media import negotiation, pipeline
+from media.child import run_child
+from media.limits import ENCODE_CHILD
+from media.pipeline import MediaSettings, run_job
+from media.stores import FileStore
+from tables.records import MediaJob
+from tests.integration.media.media_checks import make_clip
+
+TRIED = ["libx264", "mpeg2video", "libx264rgb", "no_such_encoder", "h264_nvenc"]
+
+
+async def test_only_what_keeps_to_the_promise_is_taken_when_encoders_are_tried() -> None:
+    """B21, B22: keyframes where they are wanted, H.264, in time, at the rate; each refusal has its reason."""
+    found = await run_child(
+        negotiation.WORKER, {"candidates": TRIED}, negotiation.TRY_CHILD, negotiation._ignore
+    )
+    assert "libx264" in found["opens"]
+    assert not {"mpeg2video", "libx264rgb", "no_such_encoder"} & set(found["opens"])
+    assert set(found["opens"]) | set(found["why"]) == set(TRIED)
+
+
+async def test_software_encodes_when_what_was_asked_for_is_not_there() -> None:
+    """Tried once: the second answer is remembered."""
+    assert await negotiation.chosen_encoder("h264_nothing") == "libx264"
+    assert negotiation._chosen["h264_nothing"] == "libx264"
+    assert await negotiation.chosen_encoder("libx264") == "libx264"
+
+
+def test_addresses_are_not_limited_when_hardware_encodes() -> None:
+    """Drivers map whole address spaces; the software's limit stays."""
+    assert negotiation.limits_for("libx264", ENCODE_CHILD) == ENCODE_CHILD
+    more = negotiation.limits_for("h264_nvenc", ENCODE_CHILD)
+    assert more.address_space_bytes > 100 * ENCODE_CHILD.address_space_bytes
+    assert more.cpu_seconds == ENCODE_CHILD.cpu_seconds
+
+
+async def test_job_succeeds_when_hardware_fails_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B48: an encoder that opened once may have no session left: the software does it, in the same try."""
+    monkeypatch.setattr(pipeline, "chosen_encoder", _always_nvenc)
+    make_clip(tmp_path / "clip.mov", seconds=1.0)
+    store = FileStore(tmp_path / "store")
+    await store.put_file("videos/v/source.mov", tmp_path / "clip.mov", content_type="")
+    job = MediaJob(job_id="j", video_id="v", source_key="videos/v/source.mov", ladder="240p")
+    settings = MediaSettings(encoder="auto", preset="ultrafast")
+    told: list[float] = []
+
+    async def progress(percent: float | None, stage: str) -> None:
+        told.append(percent or 0.0)
+
+    outcome = await run_job(job, store, tmp_path / "work", settings, progress)
+    assert "videos/v/hls/master.m3u8" in {asset.key for asset in outcome.assets}
+    assert told == sorted(told)
+
+
+async def _always_nvenc(wanted: str) -> str:
+    return "h264_no_session"
