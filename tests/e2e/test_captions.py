@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import m3u8
 import pytest
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 ACTIVITY = {"Accept": "application/activity+json"}
 
@@ -78,25 +78,47 @@ HIDDEN = """() => {
 CHOOSE = "choice => localStorage.setItem('freewill.preferences', JSON.stringify({ captions: choice }))"
 
 
+SIGN_IN = "session => localStorage.setItem('freewill.session', JSON.stringify(session))"
+SRT = b"1\n00:00:00,100 --> 00:00:00,400\nSalut\n"
+
+
+async def give_in_studio(page, alice):
+    """Sign in with a token, and give French captions to the one video that there is."""
+    await page.goto(alice.server.url)
+    signed_in = {"user": alice.user, "accessToken": alice.token, "refreshToken": "-", "renewAt": 4e12}
+    await page.evaluate(SIGN_IN, signed_in)
+    await page.goto(f"{alice.server.url}/studio")
+    await page.get_by_role("button", name="Captions").click()
+    listed = page.get_by_test_id("captions").get_by_role("listitem")
+    await expect(listed).to_have_text(["Deutsch de"])
+    await page.get_by_label("Language").fill("no language")
+    file = {"name": "talk.srt", "mimeType": "", "buffer": SRT}
+    await page.get_by_label("File").set_input_files(file)
+    await page.get_by_role("button", name="Save captions").click()
+    await expect(page.get_by_text("This is no language tag")).to_be_visible()
+    await page.get_by_label("Language").fill("FR")
+    await page.get_by_role("button", name="Save captions").click()
+    await expect(listed).to_have_text(["Deutsch de", "Français fr"])
+
+
 @pytest.mark.browser
 async def test_captions_show_in_the_player_when_it_is_muted_and_not_when_they_are_off(alice, shared_dir):
-    """Y6: in the language of the viewer, on the page of the video."""
+    """Y6: given in the studio, shown in the language of the viewer on the page of the video."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         if os.environ.get("CI"):
             pytest.fail("chromium is missing: CI plays with it")
         pytest.skip("chromium is not installed")
     created = await alice.upload(shared_dir / "media/clips/ios9.mov", title="A phone")
-    for language, text in (("de", "Hallo"), ("fr", "Salut")):
-        path = f"/api/v1/videos/{created['id']}/captions/{language}"
-        await alice.call("PUT", path, data=vtt(text), headers={"Content-Type": "text/vtt"})
-        assert alice.status == 200
+    path = f"/api/v1/videos/{created['id']}/captions/de"
+    await alice.call("PUT", path, data=vtt("Hallo"), headers={"Content-Type": "text/vtt"})
+    assert alice.status == 200
     await alice.wait_status(created["id"], "READY")
-    url = f"{alice.server.url}/v/{created['id']}"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = await browser.new_page(locale="fr-CA")
-        await page.goto(url)
+        await give_in_studio(page, alice)
+        await page.goto(f"{alice.server.url}/v/{created['id']}")
         shown = await (await page.wait_for_function(SHOWN, timeout=30_000)).json_value()
         assert shown == ["fr", "Salut", True]
         await page.evaluate(CHOOSE, "off")

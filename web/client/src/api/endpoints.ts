@@ -48,6 +48,19 @@ export const retryVideo = (id: string): Promise<unknown> => call("POST", `/api/v
 
 export const deleteVideo = (id: string): Promise<unknown> => call("DELETE", `/api/v1/videos/${encodeURIComponent(id)}`);
 
+const captions = (id: string): string => `/api/v1/videos/${encodeURIComponent(id)}/captions`;
+const captionsIn = (id: string, language: string): string => `${captions(id)}/${encodeURIComponent(language)}`;
+
+export const listCaptions = (id: string): Promise<T.CaptionList> => call("GET", captions(id));
+
+/** The type is told by the name: browsers know none for SubRip. */
+export const putCaption = (id: string, language: string, file: File): Promise<T.Caption> => {
+  const type = file.name.toLowerCase().endsWith(".srt") ? "application/x-subrip" : "text/vtt";
+  return call("PUT", captionsIn(id, language), { raw: new Blob([file], { type }) });
+};
+
+export const deleteCaption = (id: string, language: string): Promise<void> => call("DELETE", captionsIn(id, language));
+
 export const getUploadLimits = (): Promise<T.UploadLimits> => call("GET", "/api/v1/uploads/policies");
 
 const post = (id: string, verb: string): string => `/api/v1/posts/${encodeURIComponent(id)}/${verb}`;

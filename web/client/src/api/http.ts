@@ -5,6 +5,8 @@ import type { SessionAnswer } from "./types";
 
 export interface RequestOptions {
   body?: unknown;
+  /** A body that is no JSON, with its type. */
+  raw?: Blob;
   query?: Readonly<Record<string, string | number | null | undefined>>;
   signal?: AbortSignal;
   /** Let the request outlive the page (at most 64 kB of body). */
@@ -27,7 +29,10 @@ async function send(method: string, path: string, options: RequestOptions, token
   if (token !== null) headers.Authorization = `Bearer ${token}`;
   const init: RequestInit = { method, headers, keepalive: options.keepalive ?? false };
   if (options.signal) init.signal = options.signal;
-  if (options.body !== undefined) {
+  if (options.raw !== undefined) {
+    headers["Content-Type"] = options.raw.type;
+    init.body = options.raw;
+  } else if (options.body !== undefined) {
     headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(options.body);
   }

@@ -826,6 +826,95 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/videos/{video_id}/captions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The captions of a video. */
+        get: operations["list_captions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/videos/{video_id}/captions/{language}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Captions as WebVTT. */
+        get: operations["get_caption"];
+        /** Give captions in a language, WebVTT or SubRip, before or after the video is READY. */
+        put: operations["put_caption"];
+        post?: never;
+        /** Take captions in a language back. */
+        delete: operations["delete_caption"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Upload an image; its variants are made afterwards. */
+        post: operations["upload_image"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/{image_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An image of the caller's, with signed links once it is READY. */
+        get: operations["get_image"];
+        put?: never;
+        post?: never;
+        /** Delete an image with all its files. */
+        delete: operations["delete_image"];
+        options?: never;
+        head?: never;
+        /** Change what is said of an image. */
+        patch: operations["edit_image"];
+        trace?: never;
+    };
+    "/media/{token}/images/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Bytes of a variant behind a signed URL. */
+        get: operations["image_media"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/media/jobs": {
         parameters: {
             query?: never;
@@ -940,6 +1029,177 @@ export interface paths {
         put?: never;
         /** An outside encoder's report of a video; again it changes nothing. */
         post: operations["report_transcoding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Encoders on other machines. */
+        get: operations["list_encoders"];
+        put?: never;
+        /** Make an encoder, or give one a new token; it is shown once. */
+        post: operations["make_encoder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoders/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke an encoder's token. */
+        delete: operations["revoke_encoder"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoding/request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for the next job, and wait for one. */
+        post: operations["request_encoding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoding/leases/{lease_id}/inputs/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file that a job reads, at its signed address; ranges are honoured. */
+        get: operations["read_encoding_input"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoding/leases/{lease_id}/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say how far a job is; hear whether it is still wanted. */
+        post: operations["report_encoding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoding/leases/{lease_id}/files/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Bring an output; the same name again replaces it. */
+        put: operations["put_encoding_output"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoding/leases/{lease_id}/playable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A first rung is there: verify it and let it play. */
+        post: operations["publish_first_rung"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoding/leases/{lease_id}/finish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** All is there: verify it, and the video is READY; repeatable. */
+        post: operations["finish_encoding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoding/leases/{lease_id}/fail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The job cannot be done; whether it is tried again is the server's decision. */
+        post: operations["fail_encoding"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/encoding/leases/{lease_id}/give-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put the job back in its place, as if it had not been taken. */
+        post: operations["give_encoding_back"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2613,6 +2873,103 @@ export interface components {
             audioUrl: string | null;
         };
         /**
+         * CaptionAnswer
+         * @description Captions in one language, as their owner gave them.
+         */
+        CaptionAnswer: {
+            /**
+             * Language
+             * @description A BCP 47 tag.
+             */
+            language: string;
+            /**
+             * Name
+             * @description The language in itself.
+             */
+            name: string;
+            /**
+             * Url
+             * @description The WebVTT file, signed.
+             */
+            url: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Updated At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            updated_at: string;
+        };
+        /**
+         * CaptionGiven
+         * @description What became of captions that were given.
+         */
+        CaptionGiven: {
+            /**
+             * Language
+             * @description A BCP 47 tag.
+             */
+            language: string;
+            /**
+             * Name
+             * @description The language in itself.
+             */
+            name: string;
+            /**
+             * Url
+             * @description The WebVTT file, signed.
+             */
+            url: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Updated At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            updated_at: string;
+            /**
+             * Published
+             * @description Whether players get them from now on; else when the encode to come or at work ends.
+             */
+            published: boolean;
+        };
+        /**
+         * CaptionLink
+         * @description Captions in one language.
+         */
+        CaptionLink: {
+            /**
+             * Language
+             * @description A BCP 47 tag.
+             */
+            language: string;
+            /**
+             * Name
+             * @description The language in itself.
+             */
+            name: string;
+            /**
+             * Url
+             * @description The WebVTT file, signed.
+             */
+            url: string;
+        };
+        /**
+         * CaptionList
+         * @description The captions of a video, by language; there is one page.
+         */
+        CaptionList: {
+            /** Items */
+            items: components["schemas"]["CaptionAnswer"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: string | null;
+        };
+        /**
          * ChunkAnswer
          * @description A chunk that is durable.
          */
@@ -2937,6 +3294,62 @@ export interface components {
             audio_url: string | null;
         };
         /**
+         * EncoderAnswer
+         * @description An encoder, what it last said of itself, and how its jobs ended.
+         */
+        EncoderAnswer: {
+            /** Name */
+            name: string;
+            /** Capabilities */
+            capabilities: {
+                [key: string]: unknown;
+            };
+            /** Done */
+            done: number;
+            /** Failed */
+            failed: number;
+            /**
+             * Refused
+             * @description Results that were not what the job makes.
+             */
+            refused: number;
+            /**
+             * Created At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            created_at: string;
+            /** Seen At */
+            seen_at: string | null;
+            /** Revoked At */
+            revoked_at: string | null;
+        };
+        /**
+         * EncoderList
+         * @description All encoders, by name.
+         */
+        EncoderList: {
+            /** Items */
+            items: components["schemas"]["EncoderAnswer"][];
+        };
+        /**
+         * EncoderMade
+         * @description An encoder with its token, which is not shown again.
+         */
+        EncoderMade: {
+            encoder: components["schemas"]["EncoderAnswer"];
+            /** Token */
+            token: string;
+        };
+        /**
+         * EncoderRequest
+         * @description Which encoder to make; a known one gets a new token.
+         */
+        EncoderRequest: {
+            /** Name */
+            name: string;
+        };
+        /**
          * EncodingAnswer
          * @description How far the processing is; the numbers are measured, never guessed.
          */
@@ -2961,6 +3374,11 @@ export interface components {
             fail_code: string | null;
             /** Fail Reason */
             fail_reason: string | null;
+            /**
+             * Notes
+             * @description What is not as expected of what was made, such as damaged sound.
+             */
+            notes: string[];
         };
         /**
          * EncodingRequest
@@ -3082,6 +3500,33 @@ export interface components {
          * @description One event or a batch.
          */
         EventsRequest: components["schemas"]["ClientEvent"] | components["schemas"]["EventBatch"];
+        /**
+         * FailureRequest
+         * @description Why it cannot be done.
+         */
+        FailureRequest: {
+            /**
+             * Code
+             * @default TRANSCODE_ERROR
+             */
+            code: string;
+            /**
+             * Reason
+             * @description For the owner.
+             */
+            reason: string;
+            /**
+             * Retryable
+             * @default true
+             */
+            retryable: boolean;
+            /**
+             * Said
+             * @description For operators.
+             * @default
+             */
+            said: string;
+        };
         /**
          * FeedAnswer
          * @description A page of a feed.
@@ -3252,6 +3697,127 @@ export interface components {
             count: number;
         };
         /**
+         * ImageAnswer
+         * @description An image: its variants once it is READY, or why it FAILED.
+         */
+        ImageAnswer: {
+            /** Id */
+            id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "PENDING" | "READY" | "FAILED";
+            /** Alt Text */
+            alt_text: string;
+            /** Fail Code */
+            fail_code: string | null;
+            /** Fail Reason */
+            fail_reason: string | null;
+            /**
+             * Width
+             * @description Of the upload, upright.
+             */
+            width: number | null;
+            /** Height */
+            height: number | null;
+            /**
+             * Placeholder
+             * @description A BlurHash, to be drawn until the picture is there.
+             */
+            placeholder: string | null;
+            /**
+             * Dominant Color
+             * @description As #rrggbb.
+             */
+            dominant_color: string | null;
+            /** Variants */
+            variants: components["schemas"]["ImageVariant"][];
+            /**
+             * Created At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             * @description RFC 3339, UTC.
+             */
+            updated_at: string;
+        };
+        /**
+         * ImageForm
+         * @description The multipart form; parts may come in any order.
+         */
+        ImageForm: {
+            /**
+             * File
+             * Format: binary
+             * @description JPEG, PNG, WebP, GIF, AVIF or HEIC, up to 32 MiB.
+             */
+            file: string;
+            /**
+             * Alt Text
+             * @description What is to be seen, for who cannot.
+             * @default
+             */
+            alt_text: string;
+        };
+        /**
+         * ImagePatch
+         * @description What is to be said of an image from now on.
+         */
+        ImagePatch: {
+            /**
+             * Alt Text
+             * @description Up to 1,500 characters.
+             */
+            alt_text: string;
+        };
+        /**
+         * ImageVariant
+         * @description One form of an image; it is never larger than the upload.
+         */
+        ImageVariant: {
+            /**
+             * Variant
+             * @enum {string}
+             */
+            variant: "small" | "medium" | "large" | "original";
+            /**
+             * Mime
+             * @enum {string}
+             */
+            mime: "image/jpeg" | "image/webp";
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Url
+             * @description Signed, for some hours.
+             */
+            url: string;
+        };
+        /**
+         * InputAnswer
+         * @description A file to read: `source`, or captions by language.
+         */
+        InputAnswer: {
+            /** Name */
+            name: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Url
+             * @description Relative, signed; ranges are honoured; opens while the lease holds.
+             */
+            url: string;
+        };
+        /**
          * JobAnswer
          * @description A job; the numbers are measured, never guessed.
          */
@@ -3297,6 +3863,11 @@ export interface components {
             error_code: string | null;
             /** Error */
             error: string | null;
+            /**
+             * Notes
+             * @description What is not as expected of what was made, such as damaged sound.
+             */
+            notes: string[];
             /**
              * Created At
              * Format: date-time
@@ -3364,6 +3935,11 @@ export interface components {
             error_code: string | null;
             /** Error */
             error: string | null;
+            /**
+             * Notes
+             * @description What is not as expected of what was made, such as damaged sound.
+             */
+            notes: string[];
             /**
              * Created At
              * Format: date-time
@@ -3485,6 +4061,17 @@ export interface components {
             password: string;
         };
         /**
+         * MadeRequest
+         * @description What the owner should know of what was made; all else is read from the files.
+         */
+        MadeRequest: {
+            /**
+             * Notes
+             * @default []
+             */
+            notes: string[];
+        };
+        /**
          * MyAnalyticsAnswer
          * @description What happened to the caller's videos (F13, F14).
          */
@@ -3536,6 +4123,37 @@ export interface components {
             part_number: number;
             /** Etag */
             etag: string;
+        };
+        /**
+         * OfferAnswer
+         * @description A job under a lease that ends without a sign of life.
+         */
+        OfferAnswer: {
+            /** Lease Id */
+            lease_id: string;
+            /** Lease Seconds */
+            lease_seconds: number;
+            /** Job Id */
+            job_id: string;
+            /** Video Id */
+            video_id: string;
+            /** Attempt */
+            attempt: number;
+            /** Ladder */
+            ladder: string;
+            /** Preset */
+            preset: string;
+            /**
+             * Playable
+             * @description Whether a first rung is welcome before the others.
+             */
+            playable: boolean;
+            /** Settings */
+            settings: {
+                [key: string]: unknown;
+            };
+            /** Inputs */
+            inputs: components["schemas"]["InputAnswer"][];
         };
         /**
          * OwnUser
@@ -3660,6 +4278,12 @@ export interface components {
              */
             hls_url: string | null;
             /**
+             * Hls Cmaf Url
+             * @description The same rungs in fragmented mp4.
+             * @default null
+             */
+            hls_cmaf_url: string | null;
+            /**
              * Dash Url
              * @default null
              */
@@ -3680,10 +4304,22 @@ export interface components {
              */
             preview_url: string | null;
             /**
+             * Preview Webp Url
+             * @description The preview in its small form.
+             * @default null
+             */
+            preview_webp_url: string | null;
+            /**
              * Storyboard Url
+             * @description WebVTT that cuts the sheet into pictures.
              * @default null
              */
             storyboard_url: string | null;
+            /**
+             * Storyboard Image Url
+             * @default null
+             */
+            storyboard_image_url: string | null;
             /** Qualities */
             qualities?: string[];
             /**
@@ -3723,6 +4359,12 @@ export interface components {
              */
             hls_url: string | null;
             /**
+             * Hls Cmaf Url
+             * @description The same rungs in fragmented mp4.
+             * @default null
+             */
+            hls_cmaf_url: string | null;
+            /**
              * Dash Url
              * @default null
              */
@@ -3743,10 +4385,22 @@ export interface components {
              */
             preview_url: string | null;
             /**
+             * Preview Webp Url
+             * @description The preview in its small form.
+             * @default null
+             */
+            preview_webp_url: string | null;
+            /**
              * Storyboard Url
+             * @description WebVTT that cuts the sheet into pictures.
              * @default null
              */
             storyboard_url: string | null;
+            /**
+             * Storyboard Image Url
+             * @default null
+             */
+            storyboard_image_url: string | null;
             /** Qualities */
             qualities?: string[];
             /**
@@ -3775,6 +4429,8 @@ export interface components {
              * @description Auto, and the rungs that exist (C39).
              */
             quality_choices: string[];
+            /** Captions */
+            captions: components["schemas"]["CaptionLink"][];
             recommendation: components["schemas"]["Recommended"] | null;
         };
         /**
@@ -3817,6 +4473,35 @@ export interface components {
              * @description The highest waiting one is next.
              */
             priority: number;
+        };
+        /**
+         * ProgressAnswer
+         * @description Whether to go on.
+         */
+        ProgressAnswer: {
+            /**
+             * Wanted
+             * @description False: stop, nobody wants it any more; the lease has ended.
+             */
+            wanted: boolean;
+            /** Lease Seconds */
+            lease_seconds: number;
+        };
+        /**
+         * ProgressRequest
+         * @description How far it is; every request about a lease extends it.
+         */
+        ProgressRequest: {
+            /**
+             * Percent
+             * @default null
+             */
+            percent: number | null;
+            /**
+             * Stage
+             * @default
+             */
+            stage: string;
         };
         /**
          * PublicUser
@@ -4722,6 +5407,11 @@ export interface components {
             thumbnails: components["schemas"]["Thumbnails"];
             playback: components["schemas"]["Playback"];
             /**
+             * Captions
+             * @description By language; none unless READY.
+             */
+            captions: components["schemas"]["CaptionLink"][];
+            /**
              * Available Qualities
              * @description Those of the playlists, best first.
              */
@@ -4935,6 +5625,55 @@ export interface components {
              * @default null
              */
             audio_url: string | null;
+        };
+        /**
+         * WorkAnswer
+         * @description The next job, or none.
+         */
+        WorkAnswer: {
+            job: components["schemas"]["OfferAnswer"] | null;
+        };
+        /**
+         * WorkRequest
+         * @description What an encoder is able to do, and how long it waits for a job.
+         */
+        WorkRequest: {
+            /**
+             * Codecs
+             * @description Has to name h264.
+             * @default [
+             *       "h264"
+             *     ]
+             */
+            codecs: string[];
+            /**
+             * Hardware
+             * @description Encoders beside libx264 that open.
+             * @default []
+             */
+            hardware: string[];
+            /**
+             * Cores
+             * @default 1
+             */
+            cores: number;
+            /**
+             * Max Pixels
+             * @description Of a picture of the source, at most.
+             * @default 35651584
+             */
+            max_pixels: number;
+            /**
+             * Software
+             * @default
+             */
+            software: string;
+            /**
+             * Wait Seconds
+             * @description How long to wait when there is none.
+             * @default 0
+             */
+            wait_seconds: number;
         };
     };
     responses: never;
@@ -5902,7 +6641,7 @@ export interface operations {
                     "application/json": components["schemas"]["VideoAnswer"];
                 };
             };
-            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7012,7 +7751,7 @@ export interface operations {
                     "application/json": components["schemas"]["ChunkedSession"];
                 };
             };
-            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7466,7 +8205,7 @@ export interface operations {
                     "application/json": components["schemas"]["UploadSessionAnswer"];
                 };
             };
-            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8380,7 +9119,7 @@ export interface operations {
                     "application/json": components["schemas"]["CamelDraftAnswer"];
                 };
             };
-            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INVALID_VISIBILITY: The visibility is none of PUBLIC, FOLLOWERS_ONLY, PRIVATE (H6).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8480,7 +9219,7 @@ export interface operations {
                     "application/json": components["schemas"]["CamelSessionAnswer"];
                 };
             };
-            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9652,6 +10391,774 @@ export interface operations {
             };
         };
     };
+    list_captions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The captions of a video. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CaptionList"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_caption: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+                language: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Captions as WebVTT. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/vtt": string;
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8).; CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RANGE_NOT_SATISFIABLE: The byte range lies outside the object (RFC 9110 section 15.5.17). */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    put_caption: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+                language: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/vtt": string;
+            };
+        };
+        responses: {
+            /** @description Give captions in a language, WebVTT or SubRip, before or after the video is READY. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CaptionGiven"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8).; CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    delete_caption: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                video_id: string;
+                language: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Take captions in a language back. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_CONTENT_OWNER: Only the owner may do this (H7). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ALREADY_DELETED: The content is deleted (O8).; CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    upload_image: {
+        parameters: {
+            query?: never;
+            header?: {
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["ImageForm"];
+            };
+        };
+        responses: {
+            /** @description Upload an image; its variants are made afterwards. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageAnswer"];
+                };
+            };
+            /** @description INVALID_FORMAT: The container is not on the policy's list; ``details.supported`` is the list (A3).; CORRUPTED_FILE: The file cannot be opened, decoded, or holds no usable video (A7).; CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; INFECTED_FILE: The malware scanner found something; ``details.found`` is its name (A45).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description USER_NOT_FOUND: No such user (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description FILE_TOO_LARGE: The file has more bytes than the policy allows (A4). */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_image: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                image_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An image of the caller's, with signed links once it is READY. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    delete_image: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                image_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Delete an image with all its files. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    edit_image: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                image_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImagePatch"];
+            };
+        };
+        responses: {
+            /** @description Change what is said of an image. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageAnswer"];
+                };
+            };
+            /** @description CONTENT_TOO_LONG: A title, description, tag list or text is over its limit; ``details`` has field and limit.; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    image_media: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token: string;
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Bytes of a variant behind a signed URL. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description SIGNATURE_REFUSED: A signed media URL is altered, expired or for another object (C31). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RANGE_NOT_SATISFIABLE: The byte range lies outside the object (RFC 9110 section 15.5.17). */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     list_media_jobs: {
         parameters: {
             query?: {
@@ -10365,6 +11872,906 @@ export interface operations {
                 };
             };
             /** @description STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_encoders: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Encoders on other machines. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EncoderList"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    make_encoder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EncoderRequest"];
+            };
+        };
+        responses: {
+            /** @description Make an encoder, or give one a new token; it is shown once. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EncoderMade"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    revoke_encoder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Revoke an encoder's token. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EncoderAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; TOKEN_EXPIRED: The token was good once (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INSUFFICIENT_ROLE: The caller's role does not include this (N11). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description NOT_FOUND: There is nothing here: an unknown route, or an object of no listed kind. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    request_encoding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkRequest"];
+            };
+        };
+        responses: {
+            /** @description Ask for the next job, and wait for one. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkAnswer"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description LEASE_LOST: The encoder does not hold the job: the lease ran out, the job ended, or it never had it (Y14). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RATE_LIMIT_EXCEEDED: Too many requests; ``Retry-After`` says when to come back (X32). */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PUBLISH_ERROR: The message log did not take the record (O9).; STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    read_encoding_input: {
+        parameters: {
+            query: {
+                expires: number;
+                signature: string;
+            };
+            header?: never;
+            path: {
+                lease_id: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file that a job reads, at its signed address; ranges are honoured. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SIGNATURE_REFUSED: A signed media URL is altered, expired or for another object (C31). */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_NOT_FOUND: No such content, or the caller may not see it (O7). */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description CONTENT_ARCHIVED: The bytes are in the archive and have to be restored before they can be read (R32). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description RANGE_NOT_SATISFIABLE: The byte range lies outside the object (RFC 9110 section 15.5.17). */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description STORAGE_ERROR: The object store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    report_encoding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lease_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProgressRequest"];
+            };
+        };
+        responses: {
+            /** @description Say how far a job is; hear whether it is still wanted. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProgressAnswer"];
+                };
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description LEASE_LOST: The encoder does not hold the job: the lease ran out, the job ended, or it never had it (Y14). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PUBLISH_ERROR: The message log did not take the record (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    put_encoding_output: {
+        parameters: {
+            query?: never;
+            header: {
+                "Content-Digest": string;
+            };
+            path: {
+                lease_id: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Bring an output; the same name again replaces it. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description OUTPUT_REFUSED: An encoder's output is not what its job makes; the try has failed, `details.reason` says why (Y14).; CHECKSUM_MISMATCH: The bytes that arrived are not those that were declared (A17, A54).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description LEASE_LOST: The encoder does not hold the job: the lease ran out, the job ended, or it never had it (Y14).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    publish_first_rung: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lease_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MadeRequest"];
+            };
+        };
+        responses: {
+            /** @description A first rung is there: verify it and let it play. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description OUTPUT_REFUSED: An encoder's output is not what its job makes; the try has failed, `details.reason` says why (Y14).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description LEASE_LOST: The encoder does not hold the job: the lease ran out, the job ended, or it never had it (Y14).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PUBLISH_ERROR: The message log did not take the record (O9).; STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    finish_encoding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lease_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MadeRequest"];
+            };
+        };
+        responses: {
+            /** @description All is there: verify it, and the video is READY; repeatable. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description OUTPUT_REFUSED: An encoder's output is not what its job makes; the try has failed, `details.reason` says why (Y14).; VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description LEASE_LOST: The encoder does not hold the job: the lease ran out, the job ended, or it never had it (Y14).; CONFLICT: The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PUBLISH_ERROR: The message log did not take the record (O9).; STORAGE_ERROR: The object store failed (O9).; DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    fail_encoding: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lease_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FailureRequest"];
+            };
+        };
+        responses: {
+            /** @description The job cannot be done; whether it is tried again is the server's decision. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description VALIDATION_ERROR: A body, a parameter or a cursor is malformed; ``details.field`` names it. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description LEASE_LOST: The encoder does not hold the job: the lease ran out, the job ended, or it never had it (Y14). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description PAYLOAD_TOO_LARGE: The body of a request that is no file upload is over its limit; ``details.limit`` in bytes. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description UNSUPPORTED_MEDIA: The content type of the request is not one that the route reads (O38). */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description SERVICE_UNAVAILABLE: The server is starting, stopping or overloaded; try again (O38).; INSUFFICIENT_STORAGE: A disk of the server is full: nothing of the request was kept; send it again later (O38). */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    give_encoding_back: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                lease_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Put the job back in its place, as if it had not been taken. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description INVALID_TOKEN: The token is malformed, forged, of the wrong kind, or its session has ended (N4).; MISSING_AUTH_HEADER: No ``Authorization`` header on a route that needs one (N4). */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description LEASE_LOST: The encoder does not hold the job: the lease ran out, the job ended, or it never had it (Y14). */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description DATABASE_ERROR: The relational store failed (O9).; INTERNAL_ERROR: Something failed that the caller cannot mend. */
             500: {
                 headers: {
                     [name: string]: unknown;

@@ -15,6 +15,9 @@ export type VideoStatus = Video["status"];
 export type VideoList = Schemas["VideoList"];
 export type Encoding = Schemas["EncodingAnswer"];
 
+export type Caption = Schemas["CaptionAnswer"];
+export type CaptionList = Schemas["CaptionList"];
+
 export type FeedItem = Schemas["FeedItem"];
 export type FeedPage = Schemas["FeedAnswer"];
 export type Signal = Schemas["Signal"];

@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 import { useCallback, useEffect, useState } from "preact/hooks";
-import { Clapperboard, Plus, RotateCw } from "lucide-preact";
+import { Captions, Clapperboard, Plus, RotateCw } from "lucide-preact";
 import { listOwnVideos } from "../../api/endpoints";
 import { explain } from "../../api/errors";
 import { session } from "../../api/session";
@@ -13,6 +13,7 @@ import { Button, LinkButton } from "../../ui/Button";
 import { ErrorState, State } from "../../ui/States";
 import { CardSkeletons, VideoCard } from "../../ui/VideoCard";
 import { retryProcessing } from "../video/Processing";
+import { CaptionsDialog } from "./CaptionsDialog";
 
 const POLL_MS = 3_000;
 
@@ -96,6 +97,7 @@ function Empty(): JSX.Element {
 
 function OwnVideos(): JSX.Element {
   const { videos, cursor, error, reload, more } = useOwnVideos();
+  const [captioned, setCaptioned] = useState<string | null>(null);
   if (error !== null && videos === null) return <ErrorState message={error} onRetry={reload} />;
   if (videos === null) return <CardSkeletons />;
   if (videos.length === 0) return <Empty />;
@@ -105,9 +107,15 @@ function OwnVideos(): JSX.Element {
         {videos.map((video) => (
           <VideoCard key={video.id} video={video} own>
             <Problem video={video} reload={reload} />
+            {video.status !== "FAILED" && (
+              <Button icon={<Captions size={18} />} onClick={() => setCaptioned(video.id)}>
+                Captions
+              </Button>
+            )}
           </VideoCard>
         ))}
       </div>
+      {captioned !== null && <CaptionsDialog videoId={captioned} onClose={() => setCaptioned(null)} />}
       {cursor !== null && (
         <div class="card-more">
           <Button onClick={more}>Show more</Button>
