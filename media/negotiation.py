@@ -17,13 +17,11 @@ _chosen: dict[str, str] = {}
 
 
 async def chosen_encoder(wanted: str) -> str:
-    """Return the encoder to use for a wish: ``auto``, or a name; the software where no other works.
-
-    Each is tried in a child of its own, so that a driver that crashes does not hide the next.
-    """
+    """Return the encoder to use for a wish: ``auto``, or a name; the software where no other works."""
+    if wanted == SOFTWARE:
+        return SOFTWARE
     if wanted not in _chosen:
-        opens = [name for name in candidates(wanted) if await _works(name)]
-        _chosen[wanted] = choose(wanted, opens)
+        _chosen[wanted] = choose(wanted, await _opening(candidates(wanted)))
         log.info("h264 is encoded by %s", _chosen[wanted])
     return _chosen[wanted]
 
@@ -33,15 +31,20 @@ def limits_for(encoder: str, limits: ChildLimits) -> ChildLimits:
     return limits if encoder == SOFTWARE else replace(limits, address_space_bytes=HARDWARE_SPACE)
 
 
-async def _works(name: str) -> bool:
-    try:
-        found: Message = await run_child(WORKER, {"candidates": [name]}, TRY_CHILD, _ignore)
-    except (ChildCrashed, ChildError) as error:
-        log.warning("trying %s ended with %s", name, error)
-        return False
-    log.info("%s: %s", name, found["why"].get(name, "works"))
-    return name in found["opens"]
+async def _opening(names: tuple[str, ...]) -> list[str]:
+    """Try encoders in a child; where one crashes it, the next child goes on behind that one."""
+    opens: list[str] = []
+    left = list(names)
 
+    async def note(message: Message) -> None:
+        left.remove(message["encoder"])
+        log.info("%s: %s", message["encoder"], message["why"] or "works")
+        if message["why"] is None:
+            opens.append(message["encoder"])
 
-async def _ignore(message: Message) -> None:
-    pass
+    while left:
+        try:
+            await run_child(WORKER, {"candidates": [*left]}, TRY_CHILD, note)
+        except (ChildCrashed, ChildError) as error:
+            log.warning("trying %s ended with %s", left.pop(0), error)
+    return opens

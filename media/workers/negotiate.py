@@ -1,7 +1,7 @@
 """Child: find out which encoders open on this machine and keep to what is promised (B21, B22, B48).
 
-Request: ``candidates``, names of libav. Result: ``opens``, those that work, and ``why``, what is wrong with
-the others. A driver that crashes ends this child, and nothing else.
+Request: ``candidates``, names of libav. A message ``tried`` for each, with ``encoder`` and ``why``, what is
+wrong with it, or null. A driver that crashes ends this child, and nothing else.
 """
 
 from fractions import Fraction
@@ -30,16 +30,18 @@ BITS_AT_MOST = 1.5 * WANTED.bitrate * (PICTURES / RATE + 1)
 
 def handle(request: Request) -> dict[str, Any]:
     """Try every candidate."""
-    opens, why = [], {}
     for name in request["candidates"]:
-        emit("trying", encoder=name)
-        try:
-            check(name)
-        except (av.error.FFmpegError, ValueError, LookupError, RuntimeError) as error:
-            why[name] = str(error)[:300]
-        else:
-            opens.append(name)
-    return {"opens": opens, "why": why}
+        emit("tried", encoder=name, why=problem(name))
+    return {}
+
+
+def problem(name: str) -> str | None:
+    """Return what is wrong with an encoder, None when it works."""
+    try:
+        check(name)
+    except (av.error.FFmpegError, ValueError, LookupError, RuntimeError) as error:
+        return str(error).partition("'avcodec")[0][:200]
+    return None
 
 
 def check(name: str) -> None:

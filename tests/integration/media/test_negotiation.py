@@ -1,28 +1,39 @@
 """Hardware is used where it works, and nothing is lost where it does not (B21, B22, B48)."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from media import negotiation, pipeline
-from media.child import run_child
-from media.limits import ENCODE_CHILD
+from media.child import ChildCrashed
+from media.limits import ENCODE_CHILD, ChildLimits
 from media.pipeline import MediaSettings, run_job
 from media.stores import FileStore
 from tables.records import MediaJob
 from tests.integration.media.media_checks import make_clip
 
-TRIED = ["libx264", "mpeg2video", "libx264rgb", "no_such_encoder", "h264_nvenc"]
-
 
 async def test_only_what_keeps_to_the_promise_is_taken_when_encoders_are_tried() -> None:
-    """B21, B22: keyframes where they are wanted, H.264, in time, at the rate; each refusal has its reason."""
-    found = await run_child(
-        negotiation.WORKER, {"candidates": TRIED}, negotiation.TRY_CHILD, negotiation._ignore
-    )
-    assert "libx264" in found["opens"]
-    assert not {"mpeg2video", "libx264rgb", "no_such_encoder"} & set(found["opens"])
-    assert set(found["opens"]) | set(found["why"]) == set(TRIED)
+    """B21, B22: keyframes where they are wanted, H.264, in time, at the rate."""
+    tried = ("libx264rgb", "mpeg2video", "no_such_encoder", "libx264")
+    assert await negotiation._opening(tried) == ["libx264"]
+
+
+async def test_others_are_tried_when_one_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver takes its own child down and no other."""
+    asked = []
+
+    async def crashing(worker: str, request: Any, limits: ChildLimits, note: Any) -> None:
+        asked.append(list(request["candidates"]))
+        for name in request["candidates"]:
+            if name == "bad":
+                raise ChildCrashed("signal 11", "")
+            await note({"kind": "tried", "encoder": name, "why": None if name == "good" else "no device"})
+
+    monkeypatch.setattr(negotiation, "run_child", crashing)
+    assert await negotiation._opening(("none", "bad", "good", "bad")) == ["good"]
+    assert asked == [["none", "bad", "good", "bad"], ["good", "bad"]]
 
 
 async def test_software_encodes_when_what_was_asked_for_is_not_there() -> None:
