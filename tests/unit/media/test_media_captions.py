@@ -62,6 +62,55 @@ def test_file_is_refused_when_it_is_not_strictly_webvtt(data: bytes) -> None:
     assert refused.value.details["field"] == "captions"
 
 
+@pytest.mark.parametrize(
+    ("data", "texts"),
+    [
+        (b"1\n00:00:01,000 --> 00:00:02,000\nsubrip\n", ["subrip"]),
+        (b"\xef\xbb\xbf1\r\n00:00:01,0 --> 00:00:02,0\r\na\r\nb\r\n\r\n", ["a\nb"]),
+        ("1\n0:00:01,000 --> 0:00:02,000\nMäh\n".encode("utf-16"), ["Mäh"]),
+        (
+            b"1\n00:00:01,000 --> 00:00:02,000\n{\\an8}<font color=red>R</font> <i>it</i> <v Bob> <3 & ->\n",
+            ["R <i>it</i> &lt;v Bob&gt; &lt;3 &amp; -&gt;"],
+        ),
+        (GOOD.encode(), ["Hello <i>there</i>", "two\nlines"]),
+    ],
+)
+def test_subrip_is_taken_as_webvtt_when_it_comes(data: bytes, texts: list[str]) -> None:
+    """Y6: markup that players of SubRip know stays, everything else is text."""
+    cues = captions.read(data)
+    assert [cue.text for cue in cues] == texts
+    assert captions.parse(captions.write(cues).encode()) == cues
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"1\n",
+        b"just words\n",
+        b"1\n00:00:02,000 --> 00:00:01,000\nbackwards\n",
+        b"1\n00:00:01,000 --> 00:00:02,000\na\n\n2\n00:00:0x,000 --> 00:00:04,000\nb\n",
+        "1\n00:00:01,000 --> 00:00:02,000\nMäh\n".encode("latin-1"),
+        b"\xff\xfe1",
+    ],
+)
+def test_file_is_refused_when_it_is_neither(data: bytes) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        captions.read(data)
+    assert refused.value.details["field"] == "captions"
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_captions_or_refused(data: bytes) -> None:
+    """Nothing else comes out of reading what strangers send."""
+    for head in (b"", b"WEBVTT\n\n", b"1\n00:00:01,000 --> 00:00:02,000\n"):
+        try:
+            cues = captions.read(head + data)
+        except ValidationFailed:
+            continue
+        assert captions.parse(captions.write(cues).encode())
+
+
 @given(st.text(), st.integers(0, 10**8), st.integers(1, 10**6))
 def test_any_text_is_one_cue_when_written(text: str, start: int, length: int) -> None:
     """What an embedded track says can never become a cue, a header or a block of its own."""
