@@ -29,4 +29,5 @@ def build_desk(node: "Node", encoders: Encoders) -> RemoteEncoding | None:
         observed=node.node_metrics.encoded,
     )
     key = hmac.digest(node.keyring.tokens, b"freewill encoding inputs", "sha256")
-    return RemoteEncoding(tools, encoders, InputLinks(key, node.clock), remote_path(settings))
+    links = InputLinks(key, node.clock)
+    return RemoteEncoding(tools, encoders, links, remote_path(settings), settings.media_lease_seconds)

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     media_workers: int = Field(
         1, ge=0, le=64, description="Videos encoded here at the same time; 0: only by `freewill encoder`s."
     )
+    media_lease_seconds: float = Field(
+        60.0, ge=5, description="An encoder elsewhere that is silent for so long loses its job to another."
+    )
     media_watchdog_seconds: float = Field(
         3600.0,
         gt=0,

@@ -101,6 +101,7 @@ class Staging:
     _coming: int = 0
     _writing: int = 0
     _closed: bool = False
+    _dropped: bool = False
 
     @contextmanager
     def closed(self) -> Iterator[None]:
@@ -146,6 +147,8 @@ class Staging:
             self._coming -= upload.size_bytes
             self._writing -= 1
             await run_blocking(temporary.unlink, missing_ok=True)
+            if self._dropped:
+                await self.drop()
 
     def _admit(self, name: str, size_bytes: int) -> None:
         folder, _, file = name.partition("/")
@@ -212,7 +215,8 @@ class Staging:
         return sorted(self._stored)
 
     async def drop(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, also when a file is still coming."""
+        self._dropped = True
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, self.folder, True))
 
 

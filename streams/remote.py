@@ -7,7 +7,6 @@ acknowledged: a crash in between delivers it again.
 """
 
 import asyncio
-import math
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass, field, replace
@@ -26,7 +25,7 @@ from streams.agents.encoding import WANTED_SECONDS, EncodeTools, NotWanted, Repo
 from streams.log.errors import LogError
 from streams.rests import Rests
 from streams.scheduling import Lease
-from tables.errors import LeaseLost, OutputRefused, PublishFailure, RateLimitExceeded, SignatureRefused
+from tables.errors import LeaseLost, OutputRefused, PublishFailure, SignatureRefused, StorageFailure
 from tables.records import MediaJob
 
 log = structlog.get_logger(__name__)
@@ -72,15 +71,23 @@ class _Held:
 
 
 class RemoteEncoding:
-    """The ``EncodingDesk`` of a worker's queue; all of it runs in one event loop."""
+    """The ``EncodingDesk`` of a worker's queue, in its event loop; what it promises stands there."""
 
-    def __init__(self, tools: EncodeTools, encoders: Encoders, links: InputLinks, folder: Path) -> None:
-        """Args: what encoding needs, who the encoders are, signed addresses, a folder for what comes."""
+    def __init__(
+        self,
+        tools: EncodeTools,
+        encoders: Encoders,
+        links: InputLinks,
+        folder: Path,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        """Args: what encoding needs, who encoders are, signed addresses, a folder for what comes, a lease."""
         self._tools = tools
         self._queue = tools.queue.scheduler
         self._encoders = encoders
         self._links = links
         self._folder = folder
+        self.lease_seconds = lease_seconds
         self._held: dict[str, _Held] = {}
         self._finished: OrderedDict[str, str] = OrderedDict()
         self._lost: Counter[str] = Counter()
@@ -89,16 +96,11 @@ class RemoteEncoding:
         self._waiting: set[asyncio.Task[Lease | None]] = set()
         self._stopping = False
 
-    @property
-    def lease_seconds(self) -> float:
-        """How long nothing may be heard of a holder."""
-        return LEASE_SECONDS
-
     # -- taking
 
     async def take(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Offer | None:
-        """Give out the next job that the encoder is able to do (see ``EncodingDesk``)."""
-        self._check_rest(encoder)
+        """Give out the next job that the encoder is able to do."""
+        self._rests.check(encoder.id, self._tools.clock())
         await self._note(encoder, able)
         until = self._tools.clock() + min(wait_seconds, LONGEST_WAIT_SECONDS)
         while not self._stopping:
@@ -115,12 +117,11 @@ class RemoteEncoding:
         return None
 
     async def _next(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Lease | None:
-        """Wait for a lease; a stop ends the waiting."""
-
-        def fits(job: MediaJob) -> bool:
-            return job.pixels <= able.max_pixels
-
-        waiting = asyncio.create_task(self._queue.take(encoder.id, LEASE_SECONDS, wait_seconds, fits))
+        """Wait for a lease on a job that is not too large; a stop ends the waiting."""
+        taking = self._queue.take(
+            encoder.id, self.lease_seconds, wait_seconds, lambda job: job.pixels <= able.max_pixels
+        )
+        waiting = asyncio.create_task(taking)
         self._waiting.add(waiting)
         try:
             await asyncio.wait([waiting])
@@ -153,7 +154,7 @@ class RemoteEncoding:
         settings = asdict(tools.settings)
         return Offer(
             lease_id=lease.id,
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=self.lease_seconds,
             job_id=job.job_id,
             video_id=job.video_id,
             attempt=job.attempt,
@@ -193,17 +194,17 @@ class RemoteEncoding:
         return found
 
     def input_key(self, lease_id: str, name: str, expires_at: int, signature: str) -> str:
-        """Return the object behind a signed address (see ``EncodingDesk``)."""
+        """Return the object behind a signed address."""
         self._links.check(lease_id, name, expires_at, signature)
         held = self._held.get(lease_id)
-        if held is None or name not in held.inputs or not self._queue.extend(lease_id, LEASE_SECONDS):
+        if held is None or name not in held.inputs or not self._queue.extend(lease_id, self.lease_seconds):
             raise SignatureRefused
         return held.inputs[name]
 
     # -- while it is held
 
     async def progress(self, encoder: Encoder, lease_id: str, percent: float | None, stage: str) -> bool:
-        """Extend the lease and note progress (see ``EncodingDesk``)."""
+        """Extend the lease and note progress."""
         held, now = self._find(encoder, lease_id), self._tools.clock()
         if now - held.asked_at >= WANTED_SECONDS:
             held.asked_at = now
@@ -214,17 +215,20 @@ class RemoteEncoding:
         return True
 
     async def put(self, encoder: Encoder, lease_id: str, name: str, upload: Upload) -> None:
-        """Take an output (see ``EncodingDesk``)."""
+        """Take an output."""
         held = self._find(encoder, lease_id)
         try:
             await held.staging.put(name, upload)
         except OutputRefused as error:
             await self._refused(held, error)
             raise
+        except StorageFailure:
+            self._find(encoder, lease_id)  # its folder may have gone with the lease
+            raise
         self._find(encoder, lease_id)
 
     async def playable(self, encoder: Encoder, lease_id: str, notes: tuple[str, ...]) -> None:
-        """Publish a first rung (see ``EncodingDesk``)."""
+        """Publish a first rung."""
         held = self._find(encoder, lease_id)
         if held.published or held.wish is not Wish.PLAYABLE:
             return
@@ -234,7 +238,7 @@ class RemoteEncoding:
         held.published = True
 
     async def finish(self, encoder: Encoder, lease_id: str, notes: tuple[str, ...]) -> None:
-        """Verify, store and publish; whoever asks again waits for the same (see ``EncodingDesk``)."""
+        """Verify, store and publish; whoever asks again waits for the same."""
         if self._finished.get(lease_id) == encoder.id:
             return
         held = self._find(encoder, lease_id)
@@ -244,7 +248,7 @@ class RemoteEncoding:
         await asyncio.shield(held.ending)
 
     async def fail(self, encoder: Encoder, lease_id: str, failure: Failure) -> None:
-        """Take a failed try back (see ``EncodingDesk``).
+        """Take a failed try back.
 
         That trying again cannot help is an encoder's word only: it is tried once more, maybe by another.
         """
@@ -258,7 +262,7 @@ class RemoteEncoding:
         await self._encoders.count(encoder, "failed")
 
     async def give_back(self, encoder: Encoder, lease_id: str) -> None:
-        """Put the job back (see ``EncodingDesk``)."""
+        """Put the job back."""
         held = self._find(encoder, lease_id)
         self._queue.give_back(lease_id)
         await self._forget(held)
@@ -293,7 +297,11 @@ class RemoteEncoding:
     def _find(self, encoder: Encoder, lease_id: str) -> _Held:
         """Return what an encoder holds, which has shown life."""
         held = self._held.get(lease_id)
-        if held is None or held.encoder.id != encoder.id or not self._queue.extend(lease_id, LEASE_SECONDS):
+        if (
+            held is None
+            or held.encoder.id != encoder.id
+            or not self._queue.extend(lease_id, self.lease_seconds)
+        ):
             raise LeaseLost
         return held
 
@@ -336,8 +344,8 @@ class RemoteEncoding:
         """Keep the lease while the server itself works on it."""
         working = asyncio.ensure_future(work)
         try:
-            while not (await asyncio.wait([working], timeout=LEASE_SECONDS / 4))[0]:
-                self._queue.extend(held.lease.id, LEASE_SECONDS)
+            while not (await asyncio.wait([working], timeout=self.lease_seconds / 4))[0]:
+                self._queue.extend(held.lease.id, self.lease_seconds)
             return working.result()
         finally:
             working.cancel()
@@ -375,13 +383,6 @@ class RemoteEncoding:
     async def _forget(self, held: _Held) -> None:
         self._held.pop(held.lease.id, None)
         await held.staging.drop()
-
-    def _check_rest(self, encoder: Encoder) -> None:
-        if left := self._rests.left(encoder.id, self._tools.clock()):
-            told = "Results of this encoder were refused. It gets no job for a while."
-            raise RateLimitExceeded(
-                told, details={"encoder": encoder.name}, retry_after_seconds=math.ceil(left)
-            )
 
     async def _note(self, encoder: Encoder, able: Capabilities) -> None:
         """Note that an encoder is there, not with every request."""

@@ -3,7 +3,10 @@
 One that brings wrong results would spend every try of every job; one that is broken is mended meanwhile.
 """
 
+import math
 from typing import Final
+
+from tables.errors import RateLimitExceeded
 
 REST_SECONDS: Final = 60.0
 LONGEST_REST_SECONDS: Final = 3_600.0
@@ -32,6 +35,16 @@ class Rests:
     def succeeded(self, encoder_id: str) -> None:
         """Forget what was: its result was right."""
         self._refused.pop(encoder_id, None)
+
+    def check(self, encoder_id: str, now: float) -> None:
+        """Refuse an encoder that rests.
+
+        Raises:
+            RateLimitExceeded: RATE_LIMIT_EXCEEDED, with the time left.
+        """
+        if left := self.left(encoder_id, now):
+            told = "Results of this encoder were refused. It gets no job for a while."
+            raise RateLimitExceeded(told, retry_after_seconds=math.ceil(left))
 
     def left(self, encoder_id: str, now: float) -> float:
         """Return the seconds until an encoder gets jobs again."""

@@ -1,13 +1,15 @@
 """Encoders on other machines over HTTP: every step of the protocol, and who may take it (Y14, B48)."""
 
 import asyncio
+import base64
+import hashlib
 
 import msgspec
 import pytest
 
 from streams.agents import encoding
 from streams.remote import LEASE_SECONDS, LOST_TIMES
-from tests.integration.media.encoder_world import RUNGS, SECONDS, Desk, Machine, make
+from tests.integration.media.encoder_world import LEASES, RUNGS, SECONDS, Desk, Machine, make
 
 
 @pytest.fixture(scope="module")
@@ -294,3 +296,29 @@ async def test_jobs_are_given_out_fairly_and_not_while_the_queue_is_paused(front
     assert await gpu.take() is None
     desk.scheduler.release(encoding.PAUSED)
     assert [(await gpu.take())["video_id"] for _ in range(2)] == [of_ada[0], of_bob]
+
+
+async def test_nothing_is_left_when_a_job_is_lost_while_a_file_comes(front, desk, ada, machine, made):
+    """What arrives behind the end of a lease is removed, too."""
+    await desk.video(ada)
+    gpu = await machine()
+    await gpu.take()
+    data, going = made.files["thumbs/poster.jpg"], asyncio.Event()
+
+    async def slowly():
+        yield data[:100]
+        await going.wait()
+        yield data[100:]
+
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    headers = {"Content-Digest": f"sha-256=:{digest}:", "Content-Length": str(len(data))}
+    where = f"{LEASES}/{gpu.job['lease_id']}/files/thumbs/poster.jpg"
+    coming = asyncio.create_task(gpu.call("PUT", where, data=slowly(), headers=headers))
+    async with asyncio.timeout(20):
+        while not desk.staged():
+            await asyncio.sleep(0.01)
+    front.clock.ahead += LEASE_SECONDS + 1
+    await desk.remote.tidy()
+    going.set()
+    assert (await coming)[0] == 409
+    assert desk.staged() == []
