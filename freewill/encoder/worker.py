@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -20,8 +20,9 @@ from media.remote import Capabilities, Failure, Offer
 from tables.records import MediaJob
 
 log = structlog.get_logger(__name__)
-BEATS: Final = 5
-"""Signs of life in the time of a lease."""
+T = TypeVar("T")
+LONGEST_BEAT_SECONDS: Final = 4.0
+"""How often it shows that it lives, without news: a small part of a lease, and soon after a cancel (B43)."""
 BEAT_SECONDS: Final = 1.0
 """How often progress is told at most: each report becomes a record and a push to a socket."""
 GOODBYE_SECONDS: Final = 5.0
@@ -97,35 +98,40 @@ class Try:
         """Do the job, tell how it goes and how it ends; nothing is raised."""
         told = log.bind(job_id=self._offer.job_id, video_id=self._offer.video_id)
         told.info("job_begun")
-        beating = asyncio.create_task(self._beat())
-        working = asyncio.create_task(self._do())
-        stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({beating, working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                working.result()
-                told.info("job_done")
-            elif beating.done():
-                beating.result()
-            else:
-                await self._give_back(working)
+            ended = await self._ended(stop)
+            if ended is None:
+                await _for_a_moment(self._link.tell(self._offer, "give-back"))
                 told.info("job_given_back")
+            elif isinstance(ended, MediaOutcome):
+                # From here on the server itself keeps the lease.
+                await _until(stop, self._link.tell(self._offer, "finish", {"notes": ended.notes}), more=True)
+                told.info("job_done")
+            else:
+                told.warning("job_failed", code=ended.code, reason=ended.reason)
+                await _until(
+                    stop, self._link.tell(self._offer, "fail", msgspec.to_builtins(ended)), more=True
+                )
         except JobLost as error:
             told.warning("job_lost", why=str(error))
         except RequestFailed as error:
             told.error("job_given_up", error=str(error))
+
+    async def _ended(self, stop: asyncio.Event) -> MediaOutcome | Failure | None:
+        """Run the job and show that it lives; None when it was stopped (JobLost)."""
+        working = asyncio.create_task(self._encoded())
+        beating, stopping = asyncio.create_task(self._beat()), asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({beating, working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            if beating.done():
+                beating.result()
+            return None
         finally:
             for task in (beating, working, stopping):
                 task.cancel()
             await asyncio.gather(beating, working, stopping, return_exceptions=True)
-
-    async def _do(self) -> None:
-        ended = await self._encoded()
-        if isinstance(ended, MediaOutcome):
-            await self._link.tell(self._offer, "finish", {"notes": ended.notes})
-        else:
-            log.warning("job_failed", job_id=self._offer.job_id, code=ended.code, reason=ended.reason)
-            await self._link.tell(self._offer, "fail", msgspec.to_builtins(ended))
 
     async def _encoded(self) -> MediaOutcome | Failure:
         """Run the job; when it returns an outcome all outputs are with the server."""
@@ -169,22 +175,24 @@ class Try:
             await self._link.progress(self._offer, *self._reached)
             await asyncio.sleep(BEAT_SECONDS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), self._offer.lease_seconds / BEATS)
-
-    async def _give_back(self, working: "asyncio.Task[None]") -> None:
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._link.tell(self._offer, "give-back"), GOODBYE_SECONDS)
+                pause = min(LONGEST_BEAT_SECONDS, self._offer.lease_seconds / 5)
+                await asyncio.wait_for(self._news.wait(), pause)
 
 
-async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> Any:
-    """Wait for something, but not longer than for the stop; None then."""
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, T], *, more: bool = False) -> T | None:
+    """Wait for something, but not longer than for the stop, or a moment more; None then."""
     doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if more and not doing.done():
+            await asyncio.wait({doing}, timeout=GOODBYE_SECONDS)
         return doing.result() if doing.done() else None
     finally:
         for task in (doing, stopping):
             task.cancel()
         await asyncio.gather(doing, stopping, return_exceptions=True)
+
+
+async def _for_a_moment(work: Coroutine[Any, Any, None]) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(work, GOODBYE_SECONDS)
