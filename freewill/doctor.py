@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from freewill.encoders import unattended
 from freewill.inspection import topic_rows
 from freewill.paths import log_path
 from freewill.settings import Settings
@@ -42,6 +43,7 @@ async def examine(settings: Settings) -> list[Finding]:
         *_folders(settings),
         *_tools(),
         await _database(settings),
+        *await _encoders(settings),
         *await _log(settings),
     ]
 
@@ -106,6 +108,14 @@ async def _database(settings: Settings) -> Finding:
     return Finding(
         Level.WARNING, "database", f"schema {current or 'empty'}, newest is {head}: freewill migrate"
     )
+
+
+async def _encoders(settings: Settings) -> list[Finding]:
+    try:
+        problem = await unattended(settings)
+    except Exception:
+        return []  # the database says it
+    return [Finding(Level.WARNING, "FREEWILL_MEDIA_WORKERS", problem)] if problem else []
 
 
 async def _log(settings: Settings) -> list[Finding]:

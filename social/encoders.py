@@ -59,6 +59,9 @@ class EncodingDesk(Protocol):
     def lease_seconds(self) -> float:
         """How long nothing may be heard of a holder."""
 
+    def holding(self, encoder: Encoder) -> tuple[str, ...]:
+        """Return the ids of the jobs that an encoder holds, of this worker's queue."""
+
     async def take(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Offer | None:
         """Give out the next job that the encoder is able to do, waiting for one; None when there is none.
 

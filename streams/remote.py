@@ -9,7 +9,7 @@ acknowledged: a crash in between delivers it again.
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +17,13 @@ import structlog
 
 from media import layout
 from media.pipeline import MANY_TRIES, TRANSCODE_ERROR, MediaError
-from media.remote import SOURCE, Capabilities, Failure, Input, Offer, Upload
+from media.remote import Capabilities, Failure, Offer, Upload
 from media.staging import KnownSource, Reviewed, Staging, bounds_of
 from social.encoders import Encoder, Encoders, InputLinks
 from social.videos.jobs import Wish
 from streams.agents.encoding import WANTED_SECONDS, EncodeTools, NotWanted, Reporter, is_wanted
 from streams.log.errors import LogError
+from streams.offering import Inputs, inputs_of, offer_of, problem_of
 from streams.rests import Rests
 from streams.scheduling import Lease
 from tables.errors import LeaseLost, OutputRefused, PublishFailure, SignatureRefused, StorageFailure
@@ -33,21 +34,11 @@ LEASE_SECONDS: Final = 60.0
 """How long nothing may be heard of a holder: long enough for a short break of the network."""
 LONGEST_WAIT_SECONDS: Final = 25.0
 """Below what proxies let a request wait."""
+REVIEWS_AT_ONCE: Final = 2
+"""Many encoders may finish at once, and the server may be small."""
 TIDY_SECONDS: Final = 2.0
-LOST_TIMES: Final = 3
-"""Leases of one try that may run out before the try counts as failed: the job may be what ends encoders."""
 SEEN_SECONDS: Final = 30.0
 FINISHED_REMEMBERED: Final = 1_000
-DECIDING: Final = (
-    "preset",
-    "upscale",
-    "exact_bitrate",
-    "dash",
-    "first_rung_seconds",
-    "loudness_lufs",
-    "per_title",
-)
-"""Fields of the settings that an encoder elsewhere takes over: they decide on the outputs."""
 
 
 @dataclass(slots=True)
@@ -59,9 +50,9 @@ class _Held:
     wish: Wish
     staging: Staging
     report: Reporter
+    inputs: Inputs
     started_at: float
     asked_at: float
-    inputs: dict[str, str] = field(default_factory=dict)
     published: bool = False
     ending: "asyncio.Task[None] | None" = None
 
@@ -94,7 +85,12 @@ class RemoteEncoding:
         self._rests = Rests()
         self._seen: dict[str, tuple[float, Capabilities]] = {}
         self._waiting: set[asyncio.Task[Lease | None]] = set()
+        self._reviews = asyncio.Semaphore(REVIEWS_AT_ONCE)
         self._stopping = False
+
+    def holding(self, encoder: Encoder) -> tuple[str, ...]:
+        """Return the jobs that an encoder holds."""
+        return tuple(held.job.job_id for held in self._held.values() if held.encoder.id == encoder.id)
 
     # -- taking
 
@@ -137,61 +133,21 @@ class RemoteEncoding:
         if wish is Wish.NOTHING:
             self._queue.fail(lease.id, NotWanted())
             return None
-        if self._lost[job.job_id] >= LOST_TIMES:
-            del self._lost[job.job_id]
-            reason = "Encoders were lost while they converted the video."
-            self._queue.fail(lease.id, MediaError(TRANSCODE_ERROR, reason, retryable=True))
+        inputs = await inputs_of(job, tools.store)
+        if problem := problem_of(job, inputs, self._lost[job.job_id]):
+            self._lost.pop(job.job_id, None)
+            self._queue.fail(lease.id, problem)
             return None
-        keys = await self._inputs(job)
-        if SOURCE not in keys:
-            gone = MediaError("CORRUPTED_FILE", "The source is not in the store.", retryable=False)
-            self._queue.fail(lease.id, gone)
-            return None
-        held = self._held[lease.id] = await self._hold(lease, encoder, wish)
-        held.inputs = {name: key for name, (key, _) in keys.items()}
-        held.staging.given = frozenset(keys)
-        log.info("media_job_given_out", job_id=job.job_id, video_id=job.video_id, encoder=encoder.name)
-        settings = asdict(tools.settings)
-        return Offer(
-            lease_id=lease.id,
-            lease_seconds=self.lease_seconds,
-            job_id=job.job_id,
-            video_id=job.video_id,
-            attempt=job.attempt,
-            ladder=job.ladder,
-            preset=job.preset,
-            playable=wish is Wish.PLAYABLE,
-            settings={name: settings[name] for name in DECIDING},
-            inputs=tuple(
-                Input(name=name, size_bytes=size, url=self._links.url(lease.id, name))
-                for name, (_, size) in keys.items()
-            ),
-        )
-
-    async def _hold(self, lease: Lease, encoder: Encoder, wish: Wish) -> _Held:
-        """Return what this side keeps of a lease."""
-        job, now = lease.job, self._tools.clock()
         source = await self._encoders.source(job.video_id) or KnownSource()
-        bounds = bounds_of(job.ladder, source)
-        return _Held(
-            lease=lease,
-            encoder=encoder,
-            wish=wish,
-            staging=Staging(self._folder / lease.id, job, source, bounds),
-            report=Reporter(job, self._tools.writer, self._tools.clock),
-            started_at=now,
-            asked_at=now,
+        staging = Staging(self._folder / lease.id, job, source, bounds_of(job.ladder, source))
+        staging.given = frozenset(inputs)
+        report, now = Reporter(job, tools.writer, tools.clock), tools.clock()
+        self._held[lease.id] = _Held(lease, encoder, wish, staging, report, inputs, now, asked_at=now)
+        log.info("media_job_given_out", job_id=job.job_id, video_id=job.video_id, encoder=encoder.name)
+        playable = wish is Wish.PLAYABLE
+        return offer_of(
+            lease, inputs, self._links, tools.settings, lease_seconds=self.lease_seconds, playable=playable
         )
-
-    async def _inputs(self, job: MediaJob) -> dict[str, tuple[str, int]]:
-        """Return key and size of each file that a job reads, by its name for the encoder."""
-        found = {}
-        if (source := await self._tools.store.stat(job.source_key)) is not None:
-            found[SOURCE] = (source.key, source.size_bytes)
-        async for info in self._tools.store.list(layout.captions_prefix(job.video_id)):
-            if layout.is_caption(info.key) and not info.archived:
-                found[info.key.rpartition("/")[2]] = (info.key, info.size_bytes)
-        return found
 
     def input_key(self, lease_id: str, name: str, expires_at: int, signature: str) -> str:
         """Return the object behind a signed address."""
@@ -199,7 +155,7 @@ class RemoteEncoding:
         held = self._held.get(lease_id)
         if held is None or name not in held.inputs or not self._queue.extend(lease_id, self.lease_seconds):
             raise SignatureRefused
-        return held.inputs[name]
+        return held.inputs[name].key
 
     # -- while it is held
 
@@ -324,7 +280,8 @@ class RemoteEncoding:
         """Look at what is there and store it; nothing is stored of what is wrong, late or not wanted."""
         tools = self._tools
         try:
-            reviewed = await held.staging.review(tools.settings, whole=whole)
+            async with self._reviews:
+                reviewed = await held.staging.review(tools.settings, whole=whole)
         except OutputRefused as error:
             await self._refused(held, error)
             raise

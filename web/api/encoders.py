@@ -37,7 +37,7 @@ ENCODING: Final = "encoders"
 async def listed(request: web.Request) -> web.Response:
     """List encoders."""
     found = await deps(request).encoders.list()
-    return reply(shapes.EncoderList(items=[_answer(encoder) for encoder in found]))
+    return reply(shapes.EncoderList(items=[_answer(request, encoder) for encoder in found]))
 
 
 async def make(request: web.Request) -> web.Response:
@@ -45,7 +45,7 @@ async def make(request: web.Request) -> web.Response:
     body = await read_json(request, shapes.EncoderRequest)
     await deps(request).analysts.audit.note(who(request), "encoder.token", encoder=body.name)
     encoder, token = await deps(request).encoders.issue(body.name)
-    answer = shapes.EncoderMade(encoder=_answer(encoder), token=token)
+    answer = shapes.EncoderMade(encoder=_answer(request, encoder), token=token)
     return reply(answer, status=201, headers={"Cache-Control": "no-store"})
 
 
@@ -53,13 +53,15 @@ async def revoke(request: web.Request) -> web.Response:
     """Revoke an encoder's token."""
     name = request.match_info["name"]
     await deps(request).analysts.audit.note(who(request), "encoder.revoke", encoder=name[:64])
-    return reply(_answer(await deps(request).encoders.revoke(name)))
+    return reply(_answer(request, await deps(request).encoders.revoke(name)))
 
 
-def _answer(encoder: "Encoder") -> shapes.EncoderAnswer:
+def _answer(request: web.Request, encoder: "Encoder") -> shapes.EncoderAnswer:
+    desk = deps(request).encoding
     return shapes.EncoderAnswer(
         name=encoder.name,
         capabilities=dict(encoder.capabilities),
+        jobs=list(desk.holding(encoder)) if desk is not None else [],
         done=encoder.done,
         failed=encoder.failed,
         refused=encoder.refused,

@@ -15,6 +15,7 @@ class EncoderAnswer(Answer):
 
     name: str
     capabilities: dict[str, Any]
+    jobs: list[str] = Field(description="That it holds of the asked worker's queue.")
     done: int
     failed: int
     refused: int = Field(description="Results that were not what the job makes.")

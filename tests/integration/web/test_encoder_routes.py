@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from streams.agents import encoding
-from streams.remote import LEASE_SECONDS, LOST_TIMES
+from streams.offering import LOST_TIMES
+from streams.remote import LEASE_SECONDS
 from tests.integration.media.encoder_world import LEASES, RUNGS, SECONDS, Desk, Machine, make
 
 
@@ -163,6 +164,23 @@ async def test_first_rung_plays_while_the_others_are_made_elsewhere(front, ada, 
     assert [result.outcome for result in desk.outcomes] == ["playable", "completed"]
     assert await front.deps.videos.apply_completed(desk.outcomes[1])
     assert await desk.outputs_of(video_id) == set(made.files)
+
+
+async def test_operators_see_who_does_what(front, ada, desk, machine):
+    """Y14: jobs that an encoder holds, and when it was heard of."""
+    root = await front.person("root", "operator")
+    gpu, idle = await machine("gpu"), await machine("idle")
+    await desk.video(ada)
+    job = await gpu.take()
+    body = await (await front.client.get("/api/v1/encoders", headers=root.headers)).json()
+    assert [(item["name"], item["jobs"]) for item in body["items"]] == [
+        ("gpu", [job["job_id"]]),
+        ("idle", []),
+    ]
+    assert [item["seen_at"] is None for item in body["items"]] == [False, True]
+    await idle.take()
+    body = await (await front.client.get("/api/v1/encoders", headers=root.headers)).json()
+    assert body["items"][1]["seen_at"] is not None
 
 
 async def test_smaller_machine_is_passed_over_when_the_pictures_are_too_large(ada, desk, machine):
@@ -322,3 +340,18 @@ async def test_nothing_is_left_when_a_job_is_lost_while_a_file_comes(front, desk
     going.set()
     assert (await coming)[0] == 409
     assert desk.staged() == []
+
+
+async def test_job_fails_when_nobody_could_do_it(front, ada, desk, machine, monkeypatch):
+    """B9: what an encoder would only find out later is not given out: no source, no such ladder."""
+    monkeypatch.setattr(encoding, "RETRY_SECONDS", (0.0, 0.0, 0.0))
+    gpu = await machine()
+    await desk.video(ada, "none")
+    assert await gpu.take(wait_seconds=0.5) is None
+    await desk.handled()
+    assert "no ladder" in desk.outcomes[-1].fail_reason
+    video_id = await desk.video(ada)
+    await front.deps.store.delete_prefix(f"videos/{video_id}/")
+    assert await gpu.take(wait_seconds=0.5) is None
+    await desk.handled()
+    assert [told.fail_code for told in desk.outcomes] == ["TRANSCODE_ERROR", "CORRUPTED_FILE"]
