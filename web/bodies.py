@@ -13,8 +13,10 @@ from typing import Final
 
 from aiohttp import StreamReader, web
 
-AT_ONCE: Final = 8
-"""Turns: enough to keep the threads that write and hash busy while the next bytes are fetched."""
+AT_ONCE: Final = 2
+"""Turns: one body's bytes are written and hashed while the next are fetched. With more, threads wait for
+each other and for the interpreter: no more bytes come in, and short requests take several times as long.
+"""
 FIRST_BYTES: Final = 1024
 """Taken without a turn, to learn that something came: a sender who is slow keeps nobody waiting."""
 IDLE_SECONDS: Final = 30.0
@@ -67,6 +69,8 @@ def _resume(request: web.Request) -> None:
 
 
 async def _first(content: StreamReader) -> bytes:
+    if data := content.read_nowait(FIRST_BYTES):
+        return data  # without a timer, which costs as much as all the rest
     try:
         async with asyncio.timeout(IDLE_SECONDS):
             return await content.read(FIRST_BYTES)

@@ -37,7 +37,8 @@ log = structlog.get_logger(__name__)
 MAX_URLS = 1_000
 """Part URLs in one answer: more than the largest upload has parts."""
 READS_AT_ONCE = 3
-"""Reads of parts at a time: a burst queues here, and keeps no other request from the database."""
+WRITES_AT_ONCE = 4
+"""Reads and writes of parts at a time: a burst queues here, and keeps no other request from the database."""
 STREAM = 0  # the number under which an appended stream is locked
 
 
@@ -56,7 +57,8 @@ class Receiver:
         """Take the tools and what removes leftovers."""
         self._tools = tools
         self._cleaner = cleaner
-        self._turns = asyncio.Semaphore(READS_AT_ONCE)
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        self._writes = asyncio.Semaphore(WRITES_AT_ONCE)
 
     async def admit(self, session_id: str, caller: Principal | None) -> Admitted:
         """Let a session receive: INITIATED becomes IN_PROGRESS with its upload begun in the store (A53).
@@ -184,10 +186,11 @@ class Receiver:
             return row, confirmed
 
     async def _run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        return await self._tools.database.run(work, whole=True)
+        async with self._writes:
+            return await self._tools.database.run(work, whole=True)
 
     async def _read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        async with self._turns:
+        async with self._reads:
             return await self._tools.database.read(work, whole=True)
 
     def _url_life(self, row: UploadSessionRow) -> tuple[int, int]:

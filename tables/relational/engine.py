@@ -1,7 +1,8 @@
 """One database, two dialects: sessions, transactions, retries (O13-O16, DESIGN section 2).
 
 SQLite runs in WAL mode with two pools: readers see the last commit, and one writer connection takes
-``BEGIN IMMEDIATE``, so that writers of this process queue in order instead of failing as locked.
+``BEGIN IMMEDIATE``, so that writers of this process queue in order instead of failing as locked. Short reads
+have a connection on the loop's own thread.
 """
 
 import asyncio
@@ -51,9 +52,10 @@ class CommitUnknown(Exception):
 class Database:
     """A pool of connections; open it in the composition root and close it there."""
 
-    def __init__(self, readers: AsyncEngine, writers: AsyncEngine) -> None:
+    def __init__(self, readers: AsyncEngine, writers: AsyncEngine, short: AsyncEngine | None = None) -> None:
         self._readers = readers
         self._writers = writers
+        self._short = short
         self._groups = Groups(writers)
 
     @classmethod
@@ -76,7 +78,10 @@ class Database:
             writers = create_async_engine(url, pool_size=1, max_overflow=0, **options)
             prepare_sqlite(readers, "BEGIN", synchronous)
             prepare_sqlite(writers, "BEGIN IMMEDIATE", synchronous)
-            return cls(readers, writers)
+            options["connect_args"] = {"async_creator_fn": sqlite.connect_here}
+            short = create_async_engine(url, pool_size=1, max_overflow=0, **options)
+            prepare_sqlite(short, "BEGIN", synchronous, busy_timeout_ms=0)
+            return cls(readers, writers, short)
         engine = create_async_engine(
             url,
             echo=echo,
@@ -130,7 +135,8 @@ class Database:
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]], *, whole: bool = False) -> T:
         """Run a query in a reading session; a transient failure or timeout is retried (O13, O15).
 
-        ``whole`` as in :meth:`run`: one change of thread, however many statements.
+        With ``whole``, for queries of a few rows by their keys, SQLite does all of it at once, where nothing
+        else can be awaited, and on the caller's thread: how busy all threads are is no matter.
         """
         return await self._retried(
             lambda: self._found(work, whole),
@@ -140,6 +146,8 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self._readers.dispose()
+        if self._short is not None:
+            await self._short.dispose()
         if self._writers is not self._readers:
             await self._writers.dispose()
 
@@ -161,13 +169,16 @@ class Database:
 
     async def _found(self, work: Callable[[AsyncSession], Awaitable[T]], whole: bool) -> T:
         """Read once."""
-        if not whole or self.dialect != "sqlite":
+        if not whole or self._short is None:
             async with self.session() as session:
                 return await work(session)
         with _translated():
-            async with self._readers.connect() as connection:
-                driver = (await connection.get_raw_connection()).driver_connection
-                return await cast("sqlite.Connection", driver).whole(_unit(connection, work))
+            try:
+                return await _at_once(self._short, work)
+            except OperationalError as error:
+                if not is_transient(error):
+                    raise
+                return await _at_once(self._readers, work)  # which waits for whoever has the lock
 
     async def _retried(
         self,
@@ -191,6 +202,12 @@ class Database:
 
 def _session(bind: AsyncEngine | AsyncConnection) -> AsyncSession:
     return AsyncSession(bind, expire_on_commit=False, autoflush=False, sync_session_class=capturing_session())
+
+
+async def _at_once(engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        return await cast("sqlite.Connection", driver).whole(_unit(connection, work))
 
 
 async def _unit(connection: AsyncConnection, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
@@ -253,7 +270,9 @@ def _translate(error: BaseException) -> AppError:
     return DatabaseFailure()
 
 
-def prepare_sqlite(engine: AsyncEngine, begin: str, synchronous: Synchronous) -> None:
+def prepare_sqlite(
+    engine: AsyncEngine, begin: str, synchronous: Synchronous, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS
+) -> None:
     """Set the pragmas of every connection of ``engine``, and the statement that opens its transactions."""
 
     def on_connect(connection: Any, _record: object) -> None:
@@ -263,7 +282,7 @@ def prepare_sqlite(engine: AsyncEngine, begin: str, synchronous: Synchronous) ->
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA synchronous={synchronous}")
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
         cursor.close()
 
     def on_begin(connection: Connection) -> None:

@@ -7,6 +7,7 @@ back. Nobody has an answer before the commit that has its changes.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
@@ -15,7 +16,9 @@ from tables.relational.capture import capturing_session
 from tables.relational.sqlite import Connection
 
 AT_ONCE: Final = 64
-"""Transactions in one commit: the first of them waits for the last."""
+"""Transactions in one commit, at most."""
+SECONDS: Final = 0.02
+"""After this long a commit takes no further one: the first waits for the last, and who comes for the next."""
 Work = Callable[[AsyncSession], Awaitable[Any]]
 
 
@@ -66,6 +69,7 @@ class Groups:
                 group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
                 driver = cast("Connection", (await connection.get_raw_connection()).driver_connection)
                 outcomes = await driver.whole(_together(connection, driver, [asked.work for asked in group]))
+                group, self._waiting = group[: len(outcomes)], group[len(outcomes) :] + self._waiting
         except BaseException as error:
             if not group:  # there was no connection to be had
                 group, self._waiting = self._waiting, []
@@ -87,11 +91,14 @@ class _Done(NamedTuple):
 async def _together(
     connection: AsyncConnection, driver: Connection, works: Sequence[Work]
 ) -> list[_Done | BaseException]:
-    """Do all in one transaction; runs on the connection's thread."""
+    """Do some works in one transaction, the first that there is time for; runs on the connection's thread."""
     outcomes: list[_Done | BaseException] = []
+    until = monotonic() + SECONDS
     try:
         await connection.begin()
         for work in works:
+            if outcomes and monotonic() > until:
+                break
             outcomes.append(await _apart(connection, work))
             if isinstance(outcome := outcomes[-1], BaseException) and not driver.in_transaction:
                 raise outcome  # a full disk ends a transaction, and with it what the others wrote

@@ -5,7 +5,7 @@ close, and again to begin and to end: a read is nine changes of thread, each of 
 loop and for a processor. On a busy server that is the time of a call, and it is how long a transaction keeps
 the one writer. Here a statement with all its rows is one change of thread, its transaction begins with it,
 and nobody waits for the end of a transaction that only read. A whole transaction can be one, too: see
-``Connection.whole``.
+``Connection.whole``. Short reads change no thread at all: see ``Here``.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 T = TypeVar("T")
+C = TypeVar("C", bound="Connection")
 
 
 class Cursor:
@@ -131,6 +132,22 @@ class Connection(aiosqlite.Connection):
         call(self._conn)
 
 
+class Here(Connection):
+    """A connection that works on its caller's thread, for reads that are shorter than two changes of thread.
+
+    What they cost is Python, for which other threads would have to wait as well. Pages that are asked for
+    again and again are in memory, and a reader in WAL mode waits for no writer; where it would have to, after
+    a crash of another process, it fails at once, and the read is for another connection.
+    """
+
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine that awaits nothing but this connection; errors as ``Connection.whole``."""
+        return _exhaust(work)
+
+    def _is_there(self) -> bool:
+        return True
+
+
 def _exhaust(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never has to wait."""
     try:
@@ -143,6 +160,16 @@ def _exhaust(work: Coroutine[Any, Any, T]) -> T:
 
 def connect(database: str, **options: Any) -> Connection:
     """Return a connection that opens when it is awaited; its thread keeps no process alive."""
-    connection = Connection(lambda: sqlite3.connect(database, **options), iter_chunk_size=64)
+    return _opening(Connection, lambda: sqlite3.connect(database, **options))
+
+
+def connect_here(database: str, **options: Any) -> Here:
+    """Return a connection that opens on a thread when it is awaited, and then needs none."""
+    options |= {"check_same_thread": False, "timeout": 0.0}
+    return _opening(Here, lambda: sqlite3.connect(database, **options))
+
+
+def _opening(kind: type[C], open_plain: Callable[[], sqlite3.Connection]) -> C:
+    connection = kind(open_plain, iter_chunk_size=64)
     cast("Any", connection)._thread.daemon = True
     return connection

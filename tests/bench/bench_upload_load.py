@@ -1,6 +1,7 @@
 """Uploads into a whole server: forms beside a bare handler, a thousand sessions at once, one of 1.5 GB.
 
     .venv/bin/python tests/bench/bench_upload_load.py [--runs N] [--uploads N] [--complete N] [--whole N]
+                                                      [--nice N]
 
 ``form``: a form of 100 MB, beside a bare aiohttp handler that writes and hashes the same form in a process of
 its own, run by run. ``received`` is a form that is refused for its title once it is on the disk, which is the
@@ -10,7 +11,10 @@ part that can be compared; ``accepted`` adds the child that looks into the file,
 creates sessions, reads them and one that has a part (``begun``), and asks ``/healthz`` (``idle``), which
 costs nothing: it says how long any answer takes. They are opened all at the same moment, and then all send;
 calls are told apart by when they began, ``opening`` or ``sending``. ``--complete`` of them are completed too,
-since every video starts an encode. No request is repeated: a refusal is a failure.
+since every video starts an encode. No request is repeated: a refusal is a failure. Where all share two
+cores, much of a call is waiting for a processor: ``inside`` says how many calls the server answered in time
+by its own clock, and for how much of the time its loop's thread ran, and wanted to. ``--nice`` gives the
+senders what the server leaves, as if they had machines of their own.
 
 ``whole``: 1.5 GB as a form and in parts. What is sent is a clip and a ``free`` box behind it, so it is sound.
 
@@ -25,10 +29,12 @@ import hashlib
 import http.client
 import io
 import itertools
+import math
 import multiprocessing
 import os
 import platform
 import random
+import re
 import signal
 import socket
 import statistics
@@ -59,6 +65,7 @@ TARGET_SECONDS = 0.050
 TARGET_TIMES_IDLE = 3.0
 TARGET_GROWTH = 64 * MEGABYTE
 BOUNDARY = "a-boundary-that-no-clip-has"
+BUCKET = re.compile(r'freewill_http_request_seconds_bucket\{le="([^"]+)",route="(\w+)"\} (\S+)')
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -309,9 +316,17 @@ class Done(NamedTuple):
     completed: float
 
 
-def generate(url: str, token: str, clip: bytes, uploads: int, complete: int, done: Connection) -> None:
-    """Send so many uploads at the same moment, in a process of its own."""
+class Load(NamedTuple):
+    """How many uploads are sent at once, how many of them are completed, at which priority."""
 
+    uploads: int
+    complete: int
+    nice: int
+
+
+def generate(url: str, token: str, clip: bytes, load: Load, done: Connection) -> None:
+    """Send uploads at the same moment, in a process of its own."""
+    os.nice(load.nice)
     failures: list[str] = []
 
     async def tried(work: Awaitable[Any]) -> Any:
@@ -325,19 +340,55 @@ def generate(url: str, token: str, clip: bytes, uploads: int, complete: int, don
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
             sender, times = Sender(session, url, clip, 10 * MEGABYTE), [time.perf_counter()]
-            opened = await asyncio.gather(*(tried(sender.open()) for _ in range(uploads)))
+            opened = await asyncio.gather(*(tried(sender.open()) for _ in range(load.uploads)))
             paths = [path for path in opened if path is not None]
             times.append(time.perf_counter())
             done.send(None)
             await asyncio.gather(*(tried(sender.send(path)) for path in paths))
             times.append(time.perf_counter())
             done.send(None)
-            await asyncio.gather(*(tried(sender.complete(path)) for path in paths[:complete]))
+            await asyncio.gather(*(tried(sender.complete(path)) for path in paths[: load.complete]))
             times.append(time.perf_counter())
             spans = [after - before for before, after in itertools.pairwise(times)]
             done.send(Done(failures, *spans))
 
     uvloop.run(main())
+
+
+class Inside(NamedTuple):
+    """What a server knows of itself: ``ran`` and ``waited`` are its loop's thread's seconds on a processor,
+    and in line for one; ``answered`` has calls by route and upper bound of seconds.
+    """
+
+    at: float
+    ran: float
+    waited: float
+    answered: dict[tuple[str, float], float]
+
+    @classmethod
+    async def of(cls, server: Server, session: aiohttp.ClientSession) -> "Inside":
+        """Look now."""
+        pid = server.process.pid
+        ran, waited = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[:2]
+        async with session.get(f"{server.url}/metrics") as answer:
+            buckets = BUCKET.findall(await answer.text())
+        answered = {(route, float(le)): float(count) for le, route, count in buckets}
+        return cls(time.perf_counter(), int(ran) / 1e9, int(waited) / 1e9, answered)
+
+    def report(self, end: "Inside") -> None:
+        """Print what happened until the end."""
+        counted = {key: count - self.answered.get(key, 0.0) for key, count in end.answered.items()}
+        shares = [
+            f"{name} {100 * counted[name, TARGET_SECONDS] / counted[name, math.inf]:.1f}%"
+            for name in ("open_chunked_upload", "get_upload", "healthz")
+            if counted.get((name, math.inf))
+        ]
+        seconds = end.at - self.at
+        print(
+            f"  inside: within {1000 * TARGET_SECONDS:.0f} ms {', '.join(shares)}; the loop ran "
+            f"{100 * (end.ran - self.ran) / seconds:.0f}% and waited for a processor "
+            f"{100 * (end.waited - self.waited) / seconds:.0f}% of the time"
+        )
 
 
 class Watch:
@@ -347,7 +398,13 @@ class Watch:
         self._server, self._session = server, session
         self.resident: list[int] = []
         self.phase = "opening"
+        self.inside: list[Inside] = []
         self.seconds: dict[tuple[str, str], list[float]] = {}
+
+    async def enter(self, phase: str) -> None:
+        """Begin another phase."""
+        self.inside.append(await Inside.of(self._server, self._session))
+        self.phase = phase
 
     async def memory(self) -> None:
         """Sample resident memory until it is cancelled."""
@@ -391,7 +448,7 @@ class Watch:
         return bool(at95) and max(at95.values()) <= max(TARGET_SECONDS, TARGET_TIMES_IDLE * idle)
 
 
-async def load(folder: Path, clip: bytes, uploads: int, complete: int) -> bool:
+async def loaded(folder: Path, clip: bytes, load: Load) -> bool:
     """Print how a server does under many uploads; return whether the targets are met."""
     receiving, sending = multiprocessing.Pipe(duplex=False)
     async with serving(folder) as (server, session):
@@ -400,12 +457,12 @@ async def load(folder: Path, clip: bytes, uploads: int, complete: int) -> bool:
         works = (watch.memory(), watch.calls(sender), watch.calls(sender))
         watching = [asyncio.create_task(work) for work in works]
         token = session.headers["Authorization"]
-        generator = SPAWN.Process(target=generate, args=(server.url, token, clip, uploads, complete, sending))
+        generator = SPAWN.Process(target=generate, args=(server.url, token, clip, load, sending))
         started = server.process.cpu_times()
         generator.start()
         for phase in ("sending", "completing"):
             await asyncio.to_thread(receiving.recv)
-            watch.phase = phase
+            await watch.enter(phase)
         done: Done = await asyncio.to_thread(receiving.recv)
         generator.join()
         ended = server.process.cpu_times()
@@ -418,13 +475,15 @@ async def load(folder: Path, clip: bytes, uploads: int, complete: int) -> bool:
     peak = max(watch.resident)
     cpu = ended.user + ended.system - started.user - started.system
     print(
-        f"load: {uploads} uploads of 10 MB at once: {len(done.failures)} failed; "
-        f"opened in {done.opened:.1f} s, sent in {done.sent:.1f} s, {10 * uploads / done.sent:.0f} MB/s; "
-        f"{complete} completed in {done.completed:.1f} s; server {cpu:.1f} s CPU"
+        f"load: {load.uploads} uploads of 10 MB at once, nice {load.nice}: {len(done.failures)} failed; "
+        f"opened in {done.opened:.1f} s, sent in {done.sent:.1f} s, "
+        f"{10 * load.uploads / done.sent:.0f} MB/s; "
+        f"{load.complete} completed in {done.completed:.1f} s; server {cpu:.1f} s CPU"
     )
     for failure in done.failures[:5]:
         print(f"    {failure}")
     print(f"  resident: {before / MEGABYTE:.0f} MB before, at most {peak / MEGABYTE:.0f}")
+    watch.inside[0].report(watch.inside[1])
     quick = watch.report()
     passed = not done.failures and peak < TARGET_RESIDENT and quick
     print(
@@ -481,7 +540,9 @@ async def measure(options: argparse.Namespace) -> bool:
     """Run the sections, each over data of its own that is gone afterwards."""
     sections: dict[str, Callable[[Path, bytes], Awaitable[bool]]] = {
         "form": lambda folder, clip: forms(folder, clip, options.runs),
-        "load": lambda folder, clip: load(folder, clip, options.uploads, options.complete),
+        "load": lambda folder, clip: loaded(
+            folder, clip, Load(options.uploads, options.complete, options.nice)
+        ),
         "whole": lambda folder, clip: whole(folder, clip, options.whole),
     }
     met = True
@@ -497,6 +558,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--uploads", type=int, default=1000)
     parser.add_argument("--complete", type=int, default=50)
+    parser.add_argument("--nice", type=int, default=0, help="of those who send")
     parser.add_argument("--whole", type=int, default=1500, help="megabytes")
     parser.add_argument("--only", action="append", choices=("form", "load", "whole"))
     options = parser.parse_args()

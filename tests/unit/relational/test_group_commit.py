@@ -1,9 +1,12 @@
 """Whole transactions of SQLite: together in one commit, apart in what fails (O11, O14)."""
 
 import asyncio
+import sqlite3
+import threading
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from tables.errors import Conflict, DatabaseFailure, ValidationFailed
 from tables.relational import sqlite
@@ -51,6 +54,18 @@ async def test_writes_share_commits_when_many_wait(database, monkeypatch):
     assert len(commits) < 10
 
 
+async def test_who_comes_first_is_answered_first_when_there_is_no_time_for_all(database, monkeypatch):
+    """A commit that took its time takes no further one: each is answered by its own, in order."""
+    monkeypatch.setattr("tables.relational.grouping.SECONDS", 0.0)
+    answered = []
+
+    async def write(number):
+        answered.append(await database.run(insert(number), whole=True))
+
+    await asyncio.gather(*map(write, range(9)))
+    assert answered == list(range(9)) == await numbers(database)
+
+
 async def test_only_the_failing_write_is_undone_when_others_share_its_commit(database):
     """An error of a rule, one of a constraint and one of the driver: the others stand."""
     works = [insert(1), insert(2, Conflict()), insert(100), insert(3), insert(1), insert(4)]
@@ -77,6 +92,27 @@ async def test_nobody_is_told_of_success_when_the_transaction_is_lost(database):
     assert [type(outcome) for outcome in outcomes] == [DatabaseFailure] * 3
     assert await numbers(database) == []
     assert await database.run(insert(5), whole=True) == 5
+
+
+async def test_whole_reads_need_no_thread_but_while_the_database_is_locked(database, monkeypatch):
+    """What a reader cannot have at once is waited for elsewhere."""
+    await database.run(insert(1), whole=True)
+    threads = []
+
+    async def query(session):
+        threads.append(threading.current_thread())
+        return list(await session.scalars(text("SELECT a FROM t")))
+
+    assert await database.read(query, whole=True) == [1]
+
+    def locked(self, work):
+        work.close()
+        raise OperationalError("", {}, sqlite3.OperationalError("database is locked"))
+
+    monkeypatch.setattr(sqlite.Here, "whole", locked)
+    assert await database.read(query, whole=True) == [1]
+    assert threads[0] is threading.main_thread()
+    assert threads[1] is not threads[0]
 
 
 async def test_a_change_is_decided_when_its_caller_is_cancelled(database):
