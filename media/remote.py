@@ -34,7 +34,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """A job under a lease.
 
     ``settings`` are the fields of ``media.pipeline.MediaSettings`` that decide on the outputs; ``playable``
-    asks for a first rung as soon as there is one (Y5).
+    asks for a first rung as soon as there is one (Y5); ``resume`` is what its holder shows to have it again
+    after the lease ran out.
     """
 
     lease_id: str
@@ -47,6 +48,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     playable: bool
     settings: dict[str, Any]
     inputs: tuple[Input, ...]
+    resume: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,12 @@ class EncodingDesk(Protocol):
     def holding(self, encoder: Encoder) -> tuple[str, ...]:
         """Return the ids of the jobs that an encoder holds, of this worker's queue."""
 
-    async def take(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Offer | None:
+    async def take(
+        self, encoder: Encoder, able: Capabilities, wait_seconds: float, resume: str = ""
+    ) -> Offer | None:
         """Give out the next job that the encoder is able to do, waiting for one; None when there is none.
+
+        With ``resume``, from an older offer, it is that job or none.
 
         Raises:
             RateLimitExceeded: RATE_LIMIT_EXCEEDED: its results were refused, it rests a while.
@@ -124,6 +128,24 @@ class InputLinks:
             raise SignatureRefused
         if self._clock() >= expires_at:
             raise SignatureRefused("This link has expired.")
+
+    def ticket(self, encoder_id: str, job_id: str, attempt: int) -> str:
+        """Return what shows that an encoder had a try of a job."""
+        return f"{job_id}.{attempt}.{self._sign(encoder_id, job_id, attempt)}"
+
+    def claimed(self, encoder_id: str, ticket: str) -> tuple[str, int]:
+        """Return the job and the try that an encoder had.
+
+        Raises:
+            SignatureRefused: SIGNATURE_REFUSED: it had not.
+        """
+        job_id, _, rest = ticket.partition(".")
+        attempt, _, signature = rest.partition(".")
+        known = attempt.isascii() and attempt.isdigit() and len(attempt) < 9
+        expected = self._sign(encoder_id, job_id, int(attempt)) if known else ""
+        if not expected or not hmac.compare_digest(expected.encode(), signature.encode(errors="replace")):
+            raise SignatureRefused
+        return job_id, int(attempt)
 
     def _sign(self, lease_id: str, name: str, expires_at: int) -> str:
         text = f"freewill-input\n{lease_id}\n{name}\n{expires_at}"

@@ -76,6 +76,7 @@ def offer_of(
         preset=job.preset,
         playable=playable,
         settings={name: known[name] for name in DECIDING},
+        resume=links.ticket(lease.worker, job.job_id, job.attempt),
         inputs=tuple(
             Input(name=name, size_bytes=info.size_bytes, url=links.url(lease.id, name))
             for name, info in inputs.items()

@@ -8,7 +8,7 @@ acknowledged: a crash in between delivers it again.
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from streams.offering import Inputs, inputs_of, offer_of, problem_of
 from streams.rests import Rests
 from streams.scheduling import Lease
 from tables.errors import LeaseLost, OutputRefused, PublishFailure, SignatureRefused, StorageFailure
+from tables.lifecycle import JobStatus
 from tables.records import MediaJob
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,8 @@ LONGEST_WAIT_SECONDS: Final = 25.0
 """Below what proxies let a request wait."""
 REVIEWS_AT_ONCE: Final = 2
 """Many encoders may finish at once, and the server may be small."""
+RESUMED_SECONDS: Final = 40.0
+"""After a start: how long jobs that were at work wait for whoever had them, longer than its pauses are."""
 TIDY_SECONDS: Final = 2.0
 SEEN_SECONDS: Final = 30.0
 FINISHED_REMEMBERED: Final = 1_000
@@ -86,6 +89,9 @@ class RemoteEncoding:
         self._seen: dict[str, tuple[float, Capabilities]] = {}
         self._waiting: set[asyncio.Task[Lease | None]] = set()
         self._reviews = asyncio.Semaphore(REVIEWS_AT_ONCE)
+        self._resumed_until = 0.0
+        self._kept: set[str] = set()
+        self._given: set[str] = set()
         self._stopping = False
 
     def holding(self, encoder: Encoder) -> tuple[str, ...]:
@@ -94,17 +100,28 @@ class RemoteEncoding:
 
     # -- taking
 
-    async def take(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Offer | None:
-        """Give out the next job that the encoder is able to do."""
+    async def take(
+        self, encoder: Encoder, able: Capabilities, wait_seconds: float, resume: str = ""
+    ) -> Offer | None:
+        """Give out the next job that the encoder is able to do, or the one that it had."""
+        claimed = self._links.claimed(encoder.id, resume) if resume else None
         self._rests.check(encoder.id, self._tools.clock())
         await self._note(encoder, able)
-        until = self._tools.clock() + min(wait_seconds, LONGEST_WAIT_SECONDS)
+        now = self._tools.clock()
+        self._resumed_until = self._resumed_until or now + RESUMED_SECONDS
+        until = now + min(wait_seconds, LONGEST_WAIT_SECONDS)
+
+        def fits(job: MediaJob) -> bool:
+            if claimed is not None:
+                return (job.job_id, job.attempt) == claimed
+            return job.pixels <= able.max_pixels and not self._is_kept(job.job_id)
+
         while not self._stopping:
-            lease = await self._next(encoder, able, max(0.0, until - self._tools.clock()))
+            lease = await self._next(encoder, fits, max(0.0, until - self._tools.clock()))
             if lease is None:
                 return None
             try:
-                offer = await self._offer(lease, encoder)
+                offer = await self._offer(lease, encoder, claimed is not None)
             except BaseException:
                 self._queue.give_back(lease.id)
                 raise
@@ -112,11 +129,15 @@ class RemoteEncoding:
                 return offer
         return None
 
-    async def _next(self, encoder: Encoder, able: Capabilities, wait_seconds: float) -> Lease | None:
-        """Wait for a lease on a job that is not too large; a stop ends the waiting."""
-        taking = self._queue.take(
-            encoder.id, self.lease_seconds, wait_seconds, lambda job: job.pixels <= able.max_pixels
-        )
+    def _is_kept(self, job_id: str) -> bool:
+        """Tell whether a job is for whoever had it before this process started."""
+        return job_id in self._kept and self._tools.clock() < self._resumed_until
+
+    async def _next(
+        self, encoder: Encoder, fits: Callable[[MediaJob], bool], wait_seconds: float
+    ) -> Lease | None:
+        """Wait for a lease; a stop ends the waiting."""
+        taking = self._queue.take(encoder.id, self.lease_seconds, wait_seconds, fits)
         waiting = asyncio.create_task(taking)
         self._waiting.add(waiting)
         try:
@@ -126,9 +147,14 @@ class RemoteEncoding:
             waiting.cancel()
         return None if waiting.cancelled() else waiting.result()
 
-    async def _offer(self, lease: Lease, encoder: Encoder) -> Offer | None:
+    async def _offer(self, lease: Lease, encoder: Encoder, resumed: bool) -> Offer | None:
         """Prepare a job for its holder; None when it is not to be done, or not in this way."""
         job, tools = lease.job, self._tools
+        if not resumed and await self._waits_for_another(job):
+            self._queue.give_back(lease.id)
+            return None
+        self._given.add(job.job_id)
+        self._kept.discard(job.job_id)
         wish = await tools.queue.jobs.wish(job)
         if wish is Wish.NOTHING:
             self._queue.fail(lease.id, NotWanted())
@@ -148,6 +174,16 @@ class RemoteEncoding:
         return offer_of(
             lease, inputs, self._links, tools.settings, lease_seconds=self.lease_seconds, playable=playable
         )
+
+    async def _waits_for_another(self, job: MediaJob) -> bool:
+        """Tell whether somebody worked on a job before this process started, and may come back for it."""
+        if self._tools.clock() >= self._resumed_until or job.job_id in self._given:
+            return False
+        listed = await self._tools.queue.jobs.find(job.job_id)
+        if listed.job.status is not JobStatus.PROCESSING:
+            return False
+        self._kept.add(job.job_id)
+        return True
 
     def input_key(self, lease_id: str, name: str, expires_at: int, signature: str) -> str:
         """Return the object behind a signed address."""
@@ -239,6 +275,7 @@ class RemoteEncoding:
                 log.warning("media_lease_lost", job_id=held.job.job_id, encoder=held.encoder.name)
                 self._lost[held.job.job_id] += held.job.job_id in known
                 await self._forget(held)
+        self._given &= known
         for job_id in [job_id for job_id in self._lost if job_id not in known]:
             del self._lost[job_id]
 

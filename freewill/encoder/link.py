@@ -23,12 +23,16 @@ T = TypeVar("T")
 LEASES: Final = "/api/v1/encoding/leases"
 WAIT_SECONDS: Final = 20.0
 DAMAGED: Final = "CHECKSUM_MISMATCH"
-ENDED: Final = frozenset({"LEASE_LOST", "OUTPUT_REFUSED"})
+GONE, REFUSED = "LEASE_LOST", "OUTPUT_REFUSED"
 READ_BYTES: Final = 256 * 1024
 
 
 class JobLost(Exception):
     """The job is not this encoder's any more: its lease ran out, it was canceled, or a result was refused."""
+
+
+class LeaseGone(JobLost):
+    """The server knows of no such lease; the job may still be had."""
 
 
 class _Work(msgspec.Struct):
@@ -48,7 +52,14 @@ class Link(Client):
         Raises:
             RequestFailed: the server does not want this encoder, or there was no answer.
         """
-        said = msgspec.to_builtins(able) | {"wait_seconds": WAIT_SECONDS}
+        return await self._take(able, {})
+
+    async def resume(self, able: Capabilities, ticket: str) -> Offer | None:
+        """Ask for a job that this encoder had, and wait for it a while: the server may just be starting."""
+        return await self._patiently(lambda: self._take(able, {"resume": ticket}))
+
+    async def _take(self, able: Capabilities, more: dict[str, str]) -> Offer | None:
+        said = msgspec.to_builtins(able) | {"wait_seconds": WAIT_SECONDS} | more
         return (await self.call("POST", "/api/v1/encoding/request", _Work, json=said)).job
 
     async def progress(self, offer: Offer, percent: float | None, stage: str) -> None:
@@ -122,8 +133,10 @@ class Link(Client):
             try:
                 return await call()
             except RequestFailed as error:
-                if error.code in ENDED:
-                    raise JobLost(f"{error.code}: {error.details.get('reason', error.message)}") from error
+                if error.code == GONE:
+                    raise LeaseGone(error.message) from error
+                if error.code == REFUSED:
+                    raise JobLost(f"refused: {error.details.get('reason', error.message)}") from error
                 if not error.is_passing and error.code != DAMAGED:
                     raise
                 attempt += 1

@@ -13,8 +13,8 @@ import structlog
 
 from freewill.client.errors import RequestFailed
 from freewill.client.retrying import wait_seconds
+from freewill.encoder.lease import Lease
 from freewill.encoder.link import JobLost, Link
-from freewill.encoder.store import LinkStore, source_key
 from media.pipeline import STORAGE_ERROR, TRANSCODE_ERROR, MediaError, MediaOutcome, MediaSettings, run_job
 from media.remote import Capabilities, Failure, Offer
 from tables.records import MediaJob
@@ -88,9 +88,9 @@ class Try:
 
     def __init__(self, link: Link, offer: Offer, place: Workplace) -> None:
         """Args: the server, the job, and where to work."""
-        self._link = link
         self._offer = offer
         self._place = place
+        self._lease = Lease(link, offer, place.able, place.folder / f"kept-{offer.lease_id}")
         self._reached: tuple[float | None, str] = (0.0, "probing")
         self._news = asyncio.Event()
 
@@ -101,21 +101,21 @@ class Try:
         try:
             ended = await self._ended(stop)
             if ended is None:
-                await _for_a_moment(self._link.tell(self._offer, "give-back"))
+                await _for_a_moment(self._lease.tell("give-back"))
                 told.info("job_given_back")
             elif isinstance(ended, MediaOutcome):
                 # From here on the server itself keeps the lease.
-                await _until(stop, self._link.tell(self._offer, "finish", {"notes": ended.notes}), more=True)
+                await _until(stop, self._lease.tell("finish", {"notes": ended.notes}), more=True)
                 told.info("job_done")
             else:
                 told.warning("job_failed", code=ended.code, reason=ended.reason)
-                await _until(
-                    stop, self._link.tell(self._offer, "fail", msgspec.to_builtins(ended)), more=True
-                )
+                await _until(stop, self._lease.tell("fail", msgspec.to_builtins(ended)), more=True)
         except JobLost as error:
             told.warning("job_lost", why=str(error))
         except RequestFailed as error:
             told.error("job_given_up", error=str(error))
+        finally:
+            await asyncio.to_thread(self._lease.drop)
 
     async def _ended(self, stop: asyncio.Event) -> MediaOutcome | Failure | None:
         """Run the job and show that it lives; None when it was stopped (JobLost)."""
@@ -139,18 +139,15 @@ class Try:
         job = MediaJob(
             job_id=offer.job_id,
             video_id=offer.video_id,
-            source_key=source_key(offer),
+            source_key=self._lease.source_key,
             ladder=offer.ladder,
             preset=offer.preset,
             attempt=offer.attempt,
         )
-        store, settings = (
-            LinkStore(self._link, offer),
-            MediaSettings(encoder=self._place.encoder, **offer.settings),
-        )
+        settings = MediaSettings(encoder=self._place.encoder, **offer.settings)
         playable = self._playable if offer.playable else None
         try:
-            return await run_job(job, store, self._place.folder, settings, self._progress, playable)
+            return await run_job(job, self._lease, self._place.folder, settings, self._progress, playable)
         except MediaError as error:
             return Failure(error.code, error.reason, error.retryable, error.said[-4_000:])
         except RequestFailed as error:
@@ -166,13 +163,13 @@ class Try:
         self._news.set()
 
     async def _playable(self, made: MediaOutcome) -> None:
-        await self._link.tell(self._offer, "playable", {"notes": made.notes})
+        await self._lease.tell("playable", {"notes": made.notes})
 
     async def _beat(self) -> None:
         """Tell how far it is when there is news, and that it lives when there is none, until it is lost."""
         while True:
             self._news.clear()
-            await self._link.progress(self._offer, *self._reached)
+            await self._lease.progress(*self._reached)
             await asyncio.sleep(BEAT_SECONDS)
             with suppress(TimeoutError):
                 pause = min(LONGEST_BEAT_SECONDS, self._offer.lease_seconds / 5)

@@ -87,7 +87,7 @@ async def take(request: web.Request) -> web.Response:
         software=said.software,
     )
     desk, encoder = _desk(request), request[ENCODER]
-    offer = await desk.take(encoder, able, said.wait_seconds)
+    offer = await desk.take(encoder, able, said.wait_seconds, said.resume)
     if offer is not None and (request.transport is None or request.transport.is_closing()):
         await desk.give_back(encoder, offer.lease_id)  # it went away while it waited
     job = shapes.OfferAnswer.model_validate(offer) if offer is not None else None
@@ -191,7 +191,8 @@ ROUTES: tuple[Route, ...] = (
               errors=(errors.Missing, errors.DatabaseFailure)),
     _encoder(path="/api/v1/encoding/request", handler=take, name="request_encoding",
              summary="Ask for the next job, and wait for one.", request=shapes.WorkRequest,
-             response=shapes.WorkAnswer, errors=(errors.RateLimitExceeded, *_TOLD, errors.StorageFailure)),
+             response=shapes.WorkAnswer,
+             errors=(errors.RateLimitExceeded, errors.SignatureRefused, *_TOLD, errors.StorageFailure)),
     Route(method="GET", path=LEASES + "/{lease_id}/inputs/{name}", handler=read_input,
           name="read_encoding_input",
           summary="A file that a job reads, at its signed address; ranges are honoured.", tag=ENCODING,

@@ -51,6 +51,7 @@ class WorkRequest(Body):
     cores: int = Field(1, ge=1, le=4096)
     max_pixels: int = Field(8192 * 4352, ge=1, description="Of a picture of the source, at most.")
     software: str = Field("", max_length=128)
+    resume: str = Field("", max_length=256, description="Of an older offer: that job again, or none.")
     wait_seconds: float = Field(0.0, ge=0, le=25, description="How long to wait when there is none.")
 
 
@@ -75,6 +76,7 @@ class OfferAnswer(Answer):
     playable: bool = Field(description="Whether a first rung is welcome before the others.")
     settings: dict[str, Any]
     inputs: list[InputAnswer]
+    resume: str = Field(description="Shows that this encoder had it, when the lease is lost.")
 
 
 class WorkAnswer(Answer):

@@ -16,6 +16,7 @@ from media import layout
 from media.pipeline import MediaError, MediaOutcome
 from media.remote import Capabilities
 from streams.agents import encoding
+from streams.remote import LEASE_SECONDS
 from tests.integration.media.encoder_world import Desk, make
 
 
@@ -38,6 +39,7 @@ def job(monkeypatch, made, tmp_path):
         captions = ()
         begun = 0
         going: asyncio.Event | None = None
+        pausing: asyncio.Event | None = None
         error: Exception | None = None
 
         async def run(self, job, store, folder, settings, progress, playable):
@@ -53,7 +55,9 @@ def job(monkeypatch, made, tmp_path):
                 await self.going.wait()
             if self.error is not None:
                 raise self.error
-            for name, data in made.files.items():
+            for number, (name, data) in enumerate(made.files.items()):
+                if number == 3 and self.pausing is not None:
+                    await self.pausing.wait()
                 file = folder / f"{job.job_id}-output"
                 file.write_bytes(data)
                 await store.put_file(layout.prefix(job.video_id) + name, file, content_type="", move=True)
@@ -146,6 +150,21 @@ async def test_job_is_done_when_every_answer_is_lost_once(front, ada, desk, job,
     assert [told.outcome for told in desk.outcomes] == ["completed"]
     assert await desk.outputs_of(video_id) == set(made.files)
     await until(lambda: lost == {"inputs", "progress", "files", "finish"})
+
+
+async def test_work_goes_on_when_the_lease_was_lost_in_the_middle(front, ada, desk, job, running, made):
+    """Nothing is encoded again, and what was brought under the old lease is brought again."""
+    job.pausing = asyncio.Event()
+    video_id = await desk.video(ada)
+    await running()
+    await until(lambda: len(desk.staged()) >= 3)
+    front.clock.ahead += LEASE_SECONDS + 1
+    await desk.remote.tidy()
+    assert desk.staged() == []
+    job.pausing.set()
+    await desk.handled()
+    assert ([told.outcome for told in desk.outcomes], job.begun) == (["completed"], 1)
+    assert await desk.outputs_of(video_id) == set(made.files)
 
 
 async def test_several_jobs_are_done_side_by_side_when_there_are_slots(ada, desk, job, running):

@@ -9,7 +9,7 @@ import pytest
 
 from streams.agents import encoding
 from streams.offering import LOST_TIMES
-from streams.remote import LEASE_SECONDS
+from streams.remote import LEASE_SECONDS, RESUMED_SECONDS
 from tests.integration.media.encoder_world import LEASES, RUNGS, SECONDS, Desk, Machine, make
 
 
@@ -355,3 +355,47 @@ async def test_job_fails_when_nobody_could_do_it(front, ada, desk, machine, monk
     assert await gpu.take(wait_seconds=0.5) is None
     await desk.handled()
     assert [told.fail_code for told in desk.outcomes] == ["TRANSCODE_ERROR", "CORRUPTED_FILE"]
+
+
+async def test_job_is_had_again_by_who_had_it_when_its_lease_ran_out(front, ada, desk, machine):
+    """A network that was away for minutes costs no encode, as long as nobody else has begun."""
+    for _ in range(2):
+        await desk.video(ada)
+    one, other = await machine("one"), await machine("other")
+    first = await one.take()
+    front.clock.ahead += LEASE_SECONDS + 1
+    again = await one.take(resume=first["resume"])
+    assert (again["job_id"], again["lease_id"] != first["lease_id"]) == (first["job_id"], True)
+    assert await one.take(resume=first["resume"]) is None, "it is held"
+    for wrong in ("x", f"{first['job_id']}.0.x", first["resume"].replace(".0.", ".1."), "..", "a.\u0661.b"):
+        status, _ = await one.call("POST", "/api/v1/encoding/request", {"resume": wrong})
+        assert status == 403, wrong
+    status, _ = await other.call("POST", "/api/v1/encoding/request", {"resume": first["resume"]})
+    assert status == 403, "a ticket is for one encoder"
+    assert (await other.take())["job_id"] != first["job_id"]
+
+
+async def test_job_waits_for_who_had_it_when_the_server_has_started_anew(front, ada, desk, machine):
+    """A start costs no encode: others get it only when its encoder does not come back."""
+    await desk.video(ada)
+    one, other = await machine("one"), await machine("other")
+    first = await one.take()
+    await one.tell("progress", {"percent": 40.0, "stage": "transcoding"})
+    await front.deps.videos.apply_progress(desk.results[-1])
+    for task in desk.agents:
+        task.cancel()
+    await asyncio.gather(*desk.agents, return_exceptions=True)
+    anew = Desk(front)
+    (record,) = await front.deps.videos.unfinished_jobs()
+    anew.deliver(record)
+    assert await one.tell("progress", {}) == (409, "LEASE_LOST")
+    assert await other.take(wait_seconds=0.3) is None
+    assert (await one.take(resume=first["resume"]))["job_id"] == first["job_id"]
+    assert (await one.tell("give-back"))[0] == 204
+    assert await other.take() is not None, "it was given out once: nobody is waited for"
+    assert (await other.tell("give-back"))[0] == 204
+    late = Desk(front)
+    late.deliver(record)
+    assert await other.take(wait_seconds=0.3) is None
+    front.clock.ahead += RESUMED_SECONDS
+    assert await other.take(wait_seconds=0.3) is not None
