@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from media.parts import Incoming, PartInfo
@@ -20,6 +20,12 @@ from social.views import Principal
 from tables.errors import ContentNotFound, NotContentOwner, SessionExpired
 from tables.lifecycle import UploadStatus
 from tables.relational.models import UploadPartRow, UploadSessionRow, moment, seconds, seconds_or_none
+
+_PARTS = (
+    select(UploadPartRow.number, UploadPartRow.size_bytes, UploadPartRow.etag, UploadPartRow.sha256)
+    .where(UploadPartRow.session_id == bindparam("of"))
+    .order_by(UploadPartRow.number)
+)
 
 
 async def find(
@@ -85,10 +91,7 @@ def is_leased(row: UploadSessionRow, at: float) -> bool:
 
 async def parts_of(session: AsyncSession, session_id: str) -> list[PartInfo]:
     """Return the confirmed parts of a session, by number."""
-    query = select(UploadPartRow).where(UploadPartRow.session_id == session_id).order_by(UploadPartRow.number)
-    return [
-        PartInfo(row.number, row.size_bytes, row.etag, row.sha256) for row in await session.scalars(query)
-    ]
+    return [PartInfo(*row) for row in await session.execute(_PARTS, {"of": session_id})]
 
 
 async def count_parts(session: AsyncSession, session_id: str) -> int:
