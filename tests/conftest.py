@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
+from xdist.scheduler import LoadFileScheduling
 
 from tables.relational.engine import Database
 from tables.relational.migrate import migrate
@@ -20,23 +21,30 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 #: What takes long goes first, so that no worker is left alone with it at the end.
-FIRST = frozenset({"e2e", "faults"})
-#: Files between two of those that take turns at the one broker: about as long as one of these takes.
-BETWEEN_TURNS = 8
+FIRST = ("tests/contract/test_transport", "tests/e2e/", "tests/faults/")
+#: They take turns at the one broker: in two workers they would wait for each other.
+TOGETHER = FIRST[0]
+
+
+class ByFile(LoadFileScheduling):
+    """Gives a worker a file at a time, or all the files that take turns."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER if nodeid.startswith(TOGETHER) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Share the tests out."""
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first, and spread those that take turns at the broker: side by side they would wait."""
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    turns = [path for path, found in files.items() if any("[kafka" in item.name for item in found)]
-    order = sorted(
-        (path for path in files if path not in turns), key=lambda path: FIRST.isdisjoint(path.parts)
-    )
-    for number, path in enumerate(turns):
-        order.insert(number * (BETWEEN_TURNS + 1), path)
-    items[:] = [item for path in order for item in files[path]]
+    """Put the longest files first."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((n for n, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+
+    items.sort(key=rank)
 
 
 def _shared() -> Path:

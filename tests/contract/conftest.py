@@ -189,7 +189,7 @@ class KafkaHarness:
                 commit_seconds=0.05,
                 instance_id=name,
             )
-            settings |= {"broker_session_timeout": 3.0, "broker_heartbeat_interval": 0.5}
+            settings |= {"broker_session_timeout": 6.0, "broker_heartbeat_interval": 0.5}
             app = faust.App(GROUP, **settings)
             use_log(app, log)
             writer = committer_for(app, log)

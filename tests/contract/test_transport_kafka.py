@@ -167,6 +167,7 @@ async def test_every_record_arrives_when_a_fetch_ends_while_a_recovery_does(harn
             while len(worker.got) < 4:
                 await asyncio.sleep(0.01)
         seek, fetchable = consumer.perform_seek, consumer._fetchable
+        sought = asyncio.Event()
 
         async def seeking() -> None:
             await node.writer.publish([made(n, n % 4) for n in range(4, 12)])
@@ -178,9 +179,12 @@ async def test_every_record_arrives_when_a_fetch_ends_while_a_recovery_does(harn
                 while not brought <= {*consumer._backlog, *consumer._flight}:
                     await consumer._fetch()
             consumer._fetchable = fetchable
+            sought.set()
 
         consumer.perform_seek = seeking
         await _rebalanced(node)
+        async with asyncio.timeout(60):
+            await sought.wait()  # the recovery may begin after the rebalance has ended
         consumer.perform_seek = seek
         worker.may_go_on.set()
         await node.writer.publish([made(n, n % 4) for n in range(12, 16)])
