@@ -111,7 +111,7 @@ class Desk:
 
     async def handled(self) -> None:
         """Wait until the agent is done with all records."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await asyncio.gather(*self.agents)
 
     async def video(self, owner: Any, ladder: str = RUNGS) -> str:
