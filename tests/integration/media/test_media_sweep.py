@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from media.ladder import renditions
+from media.limits import SourceLimits
 from media.pipeline import MediaError, MediaSettings
 from media.policies import LONG, SHORT, UploadPolicy
 from media.probe import SourceInfo, probe_file
 from media.sniff import sniff_file
+from media.workers.probe import inspect
 from tables.errors import AppError, InvalidFormat
 from tests.integration.media.media_checks import Done, check_hls, check_pictures, decode, process
 from tests.integration.media.test_media_hostile import EXPECTED, classes
@@ -125,8 +127,10 @@ def check_upright(done: Done, source: Path, least: float) -> None:
 
 def reference(source: Path, at: float) -> np.ndarray:
     """Return a picture of the source as ffmpeg shows it, grey and small."""
+    # Of several streams ffmpeg takes the largest, which may be one still.
+    stream = inspect(source, SourceLimits(), None)["video_index"]
     command = [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(source), "-vf",
+        imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(source), "-map", f"0:{stream}", "-vf",
         f"select=gte(t-start_t\\,{at:.3f}),scale={SIDE}:{SIDE}:flags=area,format=gray",
         "-frames:v", "1", "-f", "rawvideo", "-",
     ]  # fmt: skip
