@@ -107,6 +107,8 @@ async def test_uploads_go_on_when_the_disk_was_full_before_and_in_the_middle_of_
     for each in halves:
         each.begin()
     async with asyncio.timeout(60):
+        while len(list((server.data / "uploads").glob("*/part-*"))) < len(NUMBERED):
+            await asyncio.sleep(0.02)
         while len(sizes := growing(server)) < len(WAYS) or min(sizes) < SIZE // 10:
             await asyncio.sleep(0.02)
     for each in halves:
