@@ -54,14 +54,13 @@ class Encoder:
 
 
 @pytest.fixture
-def server(module_server):
-    module_server.configure(
+def server(make_server):
+    return make_server(
         FREEWILL_MEDIA_WORKERS="0",
         FREEWILL_MEDIA_LEASE_SECONDS="5",
         FREEWILL_MEDIA_FIRST_RUNG_SECONDS="0",
         FREEWILL_MEDIA_LADDER="reels",
     )
-    return module_server
 
 
 @pytest.fixture
@@ -140,3 +139,27 @@ async def test_video_is_ready_when_encoders_elsewhere_stop_and_die_on_the_way(
     assert await asyncio.to_thread(last.process.wait, 60) == 1
     assert "INVALID_TOKEN" in last.log.read_text()
     assert '"encoder.revoke"' in server.run("audit").stdout
+
+
+@pytest.mark.slow
+async def test_encode_goes_on_when_the_server_is_killed_under_it(server, make_client, encoder, shared_dir):
+    """The lease is gone with the process; the encoder takes its job up again and encodes nothing twice."""
+    await server.start()
+    owner = await make_client(server).register()
+    video = await owner.upload(shared_dir / "media/clips/flower.mp4")
+    assert owner.status == 201, video
+    one = await encoder("one")
+    await until(one.encodes)
+    server.kill()
+    await asyncio.sleep(1)
+    idle = await encoder("idle")
+    await server.start()
+    await owner.wait_status(video["id"], "READY", "FAILED")
+    await owner.eventually(f"/api/v1/videos/{video['id']}", lambda body: not body["processing_more"], 120)
+    video = await owner.get(f"/api/v1/videos/{video['id']}")
+    await owner.assert_playable(video)
+    assert_nothing_is_left(server, video)
+    await until(lambda: "job_done" in one.log.read_text())
+    assert one.log.read_text().count("job_begun") == 1
+    assert "job_taken_up_again" in one.log.read_text()
+    assert "job_begun" not in idle.log.read_text()

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from media.output_texts import is_output
 from media.workers import review
 from media.workers.protocol import Refused
 from streams.agents import encoding
@@ -55,11 +56,17 @@ async def work(ada, desk, machine, monkeypatch):
     return gpu, video_id
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["source.mov", "captions/../source.mov", "hls/.hidden.ts", "hls/a/b/c.ts", "thumbs/x.svg", "index.html",
-     "%2e%2e/%2e%2e/x", "hls/360p/..%2f..%2fsource.mov", "hls//master.m3u8", "dash/audio.mp4/x"],
-)  # fmt: skip
+NOT_MADE = ["source.mov", "captions/../source.mov", "hls/.hidden.ts", "hls/a/b/c.ts", "thumbs/x.svg",
+            "index.html", "../x", "/etc/passwd", "hls/360p/../../source.mov", "hls//master.m3u8", "dash/audio.mp4/x",
+            "", "hls/a\n.ts", "hls/\u00e9.ts", "captions/.vtt", "thumbs/" + "a" * 65 + ".jpg"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_MADE)
+def test_name_is_none_of_an_output_when_no_job_makes_it(name):
+    assert not is_output(name)
+
+
+@pytest.mark.parametrize("name", ["%2e%2e/%2e%2e/x", "hls/360p/..%2f..%2fsource.mov", "index.html"])
 async def test_name_is_refused_when_the_job_does_not_make_it(desk, work, name):
     gpu, video_id = work
     assert await gpu.put(name, b"x") in ((400, "OUTPUT_REFUSED"), (404, "NOT_FOUND"))
