@@ -22,6 +22,7 @@ class Encoder:
     """One process, which can be killed."""
 
     def __init__(self, server, folder, name, token):
+        self.token = token
         self.folder, self.log = folder / name, folder / f"{name}.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FREEWILL_")}
         with self.log.open("wb") as log:
@@ -105,11 +106,11 @@ def assert_nothing_is_left(server, video):
 
 
 async def test_video_is_ready_when_encoders_elsewhere_stop_and_die_on_the_way(
-    server, make_client, encoder, shared_dir
+    server, make_client, encoder, shared_dir, tmp_path
 ):
     """Y14, B48: one gives its job back, one is killed and loses its lease, one finishes; nothing is left.
 
-    None of that costs a try, and an encoder whose token is revoked ends by itself.
+    None of that costs a try, and one whose token is revoked does not begin.
     """
     await server.start()
     owner = await make_client(server).register()
@@ -134,10 +135,11 @@ async def test_video_is_ready_when_encoders_elsewhere_stop_and_die_on_the_way(
     rows = server.query("SELECT name, done, failed, refused FROM encoders ORDER BY name")
     assert rows == [("killed", 0, 0, 0), ("last", 1, 0, 0), ("stopped", 0, 0, 0)]
     assert server.query("SELECT attempts FROM encoding_jobs") == [(0,)]
-    assert last.left() == []
+    await until(lambda: last.left() == [])
     assert server.run("encoder-token", "last", "--revoke").returncode == 0
-    assert await asyncio.to_thread(last.process.wait, 60) == 1
-    assert "INVALID_TOKEN" in last.log.read_text()
+    refused = Encoder(server, tmp_path, "refused", last.token)
+    assert await asyncio.to_thread(refused.process.wait) == 1
+    assert "INVALID_TOKEN" in refused.log.read_text()
     assert '"encoder.revoke"' in server.run("audit").stdout
 
 

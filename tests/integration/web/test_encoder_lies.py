@@ -57,8 +57,9 @@ async def work(ada, desk, machine, monkeypatch):
 
 
 NOT_MADE = ["source.mov", "captions/../source.mov", "hls/.hidden.ts", "hls/a/b/c.ts", "thumbs/x.svg",
-            "index.html", "../x", "/etc/passwd", "hls/360p/../../source.mov", "hls//master.m3u8", "dash/audio.mp4/x",
-            "", "hls/a\n.ts", "hls/\u00e9.ts", "captions/.vtt", "thumbs/" + "a" * 65 + ".jpg"]  # fmt: skip
+            "index.html", "../x", "/etc/passwd", "hls/360p/../../source.mov", "hls//master.m3u8",
+            "dash/audio.mp4/x", "", "hls/a\n.ts", "hls/\u00e9.ts", "captions/.vtt",
+            "thumbs/" + "a" * 65 + ".jpg"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NOT_MADE)
