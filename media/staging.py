@@ -171,6 +171,7 @@ class Staging:
         """
         request = {
             "folder": str(self.folder / OUT),
+            "given": [f"captions/{name}" for name in self.given],
             "ladder": self.job.ladder,
             "upscale": settings.upscale,
             "dash": settings.dash,

@@ -1,9 +1,10 @@
 """Child: decide whether what an encoder elsewhere brought is what its job makes (Y14, B50).
 
-Request: ``folder`` with the outputs, ``ladder``, ``upscale``, ``dash``, ``per_title``, ``whole`` (false for a
-first rung), ``width``, ``height`` and ``seconds`` of the source as the probe found them, or null. Result:
-length, size and assets as the encode child's, all read from the files themselves, and ``files``, the names of
-all that belong to the set. Refuses with OUTPUT_REFUSED.
+Request: ``folder`` with the outputs, ``given`` (names of files that the store has already: captions of
+people), ``ladder``, ``upscale``, ``dash``, ``per_title``, ``whole`` (false for a first rung), ``width``,
+``height`` and ``seconds`` of the source as the probe found them, or null. Result: length, size and assets as
+the encode child's, all read from the files themselves, and ``files``, the names of all that belong to the set.
+Refuses with OUTPUT_REFUSED.
 """
 
 import os
@@ -216,7 +217,7 @@ class Review:
 
     def _named(self, names: frozenset[str]) -> None:
         """Take files into the set that its texts name."""
-        for name in sorted(names):
+        for name in sorted(names.difference(self._request["given"])):
             self._own(name)
 
     def _captions(self, master: Master) -> None:

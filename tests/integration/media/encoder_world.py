@@ -24,6 +24,7 @@ from tests.integration.media.media_checks import make_clip
 LEASES = "/api/v1/encoding/leases"
 SETTINGS = MediaSettings(preset="ultrafast", first_rung_seconds=0.0)
 RUNGS = "240p+360p"
+CAPTIONS = "captions/de.vtt"
 SECONDS = 2.0  # of the clip, as the fake probe of the front says
 
 
@@ -36,15 +37,15 @@ class Made:
     assets: tuple[Asset, ...]
 
 
-def make(folder: Path, ladder: str = RUNGS) -> Made:
+def make(folder: Path, *, captions: bool = False) -> Made:
     """Run the job once, as every encoder does."""
     make_clip(folder / "clip.mov", seconds=SECONDS)
     store, root = FileStore(folder / "store"), folder / "store/videos/v"
     first: dict[str, bytes] = {}
 
     def stored() -> dict[str, bytes]:
-        found = (path for path in root.rglob("*") if path.is_file() and path.name != "source")
-        return {str(path.relative_to(root)): path.read_bytes() for path in found}
+        found = (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        return {name: (root / name).read_bytes() for name in found if name not in {"source", CAPTIONS}}
 
     async def silent(percent: float | None, stage: str) -> None:
         pass
@@ -54,7 +55,10 @@ def make(folder: Path, ladder: str = RUNGS) -> Made:
 
     async def run() -> MediaOutcome:
         await store.put_file("videos/v/source", folder / "clip.mov", content_type="")
-        job = MediaJob(job_id="j", video_id="v", source_key="videos/v/source", ladder=ladder)
+        if captions:
+            text = b"WEBVTT\n\n00:00.500 --> 00:01.500\nHello\n"
+            await store.put_bytes(f"videos/v/{CAPTIONS}", text, content_type="text/vtt")
+        job = MediaJob(job_id="j", video_id="v", source_key="videos/v/source", ladder=RUNGS)
         return await run_job(job, store, folder / "work", SETTINGS, silent, playable)
 
     outcome = asyncio.run(run())

@@ -189,7 +189,7 @@ def write(folder, files):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    known = {"ladder": RUNGS, "upscale": True, "dash": True, "per_title": False, "whole": True}
+    known = {"ladder": RUNGS, "upscale": True, "dash": True, "per_title": False, "whole": True, "given": []}
     return known | {"folder": str(folder), "width": 640, "height": 360, "seconds": SECONDS}
 
 
@@ -197,6 +197,20 @@ def test_result_is_taken_when_nothing_is_a_lie(tmp_path, monkeypatch, made):
     monkeypatch.chdir(tmp_path)
     found = review.handle(write(tmp_path, made.files))
     assert set(found["files"]) == set(made.files)
+
+
+def test_captions_of_people_are_named_when_the_store_has_them(tmp_path, monkeypatch):
+    """Y6: playlists and the manifest name them; the file itself is not the encoder's to bring."""
+    for name in ("work", "made"):
+        (tmp_path / name).mkdir()
+    found = make(tmp_path / "made", captions=True).files
+    monkeypatch.chdir(tmp_path)
+    request = write(tmp_path / "work", found)
+    with pytest.raises(Refused, match=r"captions/de.vtt is missing"):
+        review.handle(request)
+    reviewed = review.handle(request | {"given": ["captions/de.vtt"]})
+    assert set(reviewed["files"]) == set(found)
+    assert "hls/captions/de-ts.vtt" in found
 
 
 def test_file_is_left_out_when_nothing_names_it(tmp_path, monkeypatch, made):
