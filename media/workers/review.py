@@ -3,7 +3,7 @@
 Request: ``folder`` with the outputs, ``given`` (names of files that the store has already: captions of
 people), ``ladder``, ``upscale``, ``dash``, ``per_title``, ``whole`` (false for a first rung), ``width``,
 ``height`` and ``seconds`` of the source as the probe found them, or null. Result: length, size and assets as
-the encode child's, all read from the files themselves, and ``files``, the names of all that belong to the set.
+the encode child's, all read from the files themselves, and ``files``, all names that belong to the set.
 Refuses with OUTPUT_REFUSED.
 """
 
