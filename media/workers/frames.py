@@ -86,13 +86,20 @@ def for_rungs(source: Source, takers: Sequence[T]) -> Iterator[tuple[T, VideoFra
 
 
 def _ready(graph: LadderGraph, source: Source, takers: Sequence[T]) -> Iterator[tuple[T, VideoFrame]]:
-    for index, taker in enumerate(takers):
-        if taker.frames >= source.frames:
-            continue
-        for frame in graph.pull(index):
-            yield taker, frame
-            if taker.frames >= source.frames:
-                break
+    """Yield what is ready, a picture of each rung in turn.
+
+    A picture that stands still for a minute becomes thousands; each is made for all rungs when one asks for
+    it, and what the others have not taken yet stays in memory.
+    """
+    ready = list(range(len(takers)))
+    while ready:
+        for index in tuple(ready):
+            taker = takers[index]
+            frame = graph.pull(index) if taker.frames < source.frames else None
+            if frame is None:
+                ready.remove(index)
+            else:
+                yield taker, frame
 
 
 def decoded(source: Source) -> Iterator[VideoFrame]:

@@ -3,7 +3,6 @@
 Everything per pixel happens in C; Python hands over references.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -94,15 +93,14 @@ class LadderGraph:
             frame.pts, frame.time_base = pts, base
         self._source.push(frame)
 
-    def pull(self, index: int) -> Iterator[VideoFrame]:
-        """Yield the pictures of a rung that are ready."""
-        while True:
-            try:
-                frame = self._sinks[index].pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            assert isinstance(frame, VideoFrame)
-            yield frame
+    def pull(self, index: int) -> VideoFrame | None:
+        """Return the next picture of a rung, None when it needs more frames."""
+        try:
+            frame = self._sinks[index].pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return None
+        assert isinstance(frame, VideoFrame)
+        return frame
 
     def _chain(self, start: FilterContext, filters: list[str]) -> FilterContext:
         for text in filters:
