@@ -128,7 +128,7 @@ def _references(iref: bytes) -> Iterator[tuple[bytes, int, tuple[int, ...]]]:
 def _properties(iprp: bytes, wanted: int) -> list[tuple[bytes, bytes]]:
     """Return the properties of an item in their order (ISO 23008-12 section 9.3)."""
     found = list(_boxes(iprp))
-    known = list(_boxes(next(body for kind, body in found if kind == b"ipco")))
+    known = list(_boxes(next((body for kind, body in found if kind == b"ipco"), b"")))
     for ipma in (body for kind, body in found if kind == b"ipma"):
         wide, long = ipma[0] > 0, bool(ipma[3] & 1)
         at = 8
