@@ -174,11 +174,12 @@ class Database:
                 return await work(session)
         with _translated():
             try:
-                return await _at_once(self._short, work)
+                return await _here(self._short, work)
             except OperationalError as error:
                 if not is_transient(error):
                     raise
-                return await _at_once(self._readers, work)  # which waits for whoever has the lock
+            async with self._readers.connect() as connection:  # which waits for whoever has the lock
+                return await _whole(connection, work)
 
     async def _retried(
         self,
@@ -204,10 +205,18 @@ def _session(bind: AsyncEngine | AsyncConnection) -> AsyncSession:
     return AsyncSession(bind, expire_on_commit=False, autoflush=False, sync_session_class=capturing_session())
 
 
-async def _at_once(engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-    async with engine.connect() as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-        return await cast("sqlite.Connection", driver).whole(_unit(connection, work))
+async def _here(engine: AsyncEngine, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    """Read without a turn of the loop, which leaving a connection's block would take."""
+    connection = await engine.connect()
+    try:
+        return await _whole(connection, work)
+    finally:
+        await connection.close()
+
+
+async def _whole(connection: AsyncConnection, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    driver = (await connection.get_raw_connection()).driver_connection
+    return await cast("sqlite.Connection", driver).whole(_unit(connection, work))
 
 
 async def _unit(connection: AsyncConnection, work: Callable[[AsyncSession], Awaitable[T]]) -> T:

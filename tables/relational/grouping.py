@@ -7,6 +7,7 @@ back. Nobody has an answer before the commit that has its changes.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, NamedTuple, cast
 
@@ -22,9 +23,18 @@ SECONDS: Final = 0.02
 Work = Callable[[AsyncSession], Awaitable[Any]]
 
 
-class _Asked(NamedTuple):
+@dataclass(slots=True)
+class _Asked:
+    """A transaction that somebody waits for, until there is an outcome."""
+
     work: Work
-    answer: "asyncio.Future[Any]"
+    waiter: "asyncio.Future[None]"
+    outcome: "_Done | BaseException | None" = None
+
+    def decide(self, outcome: "_Done | BaseException") -> None:
+        self.outcome = outcome
+        if not self.waiter.done():
+            self.waiter.set_result(None)
 
 
 class Groups:
@@ -41,47 +51,53 @@ class Groups:
 
         A caller who is cancelled leaves only when it is decided whether the change was made.
         """
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Asked(work, answer))
+        loop, cancelled = asyncio.get_running_loop(), None
+        asked = _Asked(work, loop.create_future())
+        self._waiting.append(asked)
         if self._task is None:
-            self._task = asyncio.create_task(self._drain(), name="database writer")
-        try:
-            return await asyncio.shield(answer)
-        except asyncio.CancelledError:
-            await asyncio.wait([answer])
-            if not answer.cancelled():
-                answer.exception()  # looked at, so that asyncio does not report it as forgotten
-            raise
+            self._task = loop.create_task(self._drain(), name="database writer")
+        while asked.outcome is None:  # awaited as it is: each layer between is another turn of the loop
+            try:
+                await asked.waiter
+            except asyncio.CancelledError as error:
+                cancelled, asked.waiter = error, loop.create_future()
+        if cancelled is not None:
+            raise cancelled
+        if isinstance(asked.outcome, BaseException):
+            raise asked.outcome
+        return asked.outcome.result
 
     async def _drain(self) -> None:
         try:
             while self._waiting:
                 await self._next()
+        except BaseException as error:  # the loop ends: nobody else would tell them
+            for asked in self._waiting:
+                asked.decide(error)
+            self._waiting.clear()
+            raise
         finally:
             self._task = None
 
     async def _next(self) -> None:
         """Write what waits when it is our turn; when the transaction fails, all in it hear why."""
-        group: list[_Asked] = []
-        outcomes: list[_Done | BaseException]
+        group: list[_Asked] | None = None
         try:
             async with self._writers.connect() as connection:
                 group, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
                 driver = cast("Connection", (await connection.get_raw_connection()).driver_connection)
                 outcomes = await driver.whole(_together(connection, driver, [asked.work for asked in group]))
-                group, self._waiting = group[: len(outcomes)], group[len(outcomes) :] + self._waiting
+                self._waiting[:0] = group[len(outcomes) :]
+                for asked, outcome in zip(group, outcomes, strict=False):
+                    asked.decide(outcome)  # now: giving the connection back takes a while
+                group = []
         except BaseException as error:
-            if not group:  # there was no connection to be had
+            if group is None:  # there was no connection to be had
                 group, self._waiting = self._waiting, []
-            outcomes = [error] * len(group)
+            for asked in group:
+                asked.decide(error)
             if not isinstance(error, Exception):
                 raise
-        finally:
-            for asked, outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, _Done):
-                    asked.answer.set_result(outcome.result)
-                else:
-                    asked.answer.set_exception(outcome)
 
 
 class _Done(NamedTuple):

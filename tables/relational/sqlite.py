@@ -12,6 +12,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
+from functools import partial
 from threading import current_thread
 from typing import Any, TypeVar, cast
 
@@ -90,15 +91,18 @@ class Connection(aiosqlite.Connection):
 
         Raises:
             RuntimeError: it awaits something else.
+            ValueError: the connection is closed.
         """
-        context = copy_context()
-        task = asyncio.ensure_future(self._there(lambda: context.run(_exhaust, work)))
+        if self._connection is None or not cast("Any", self)._running:
+            raise ValueError("Connection closed")
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((answer, partial(copy_context().run, _exhaust, work)))
         try:
-            return cast("T", await asyncio.shield(task))
+            return await asyncio.shield(answer)
         except asyncio.CancelledError:
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()  # looked at, so that asyncio does not report it as forgotten
+            await asyncio.wait([answer])
+            if not answer.cancelled():
+                answer.exception()  # looked at, so that asyncio does not report it as forgotten
             raise
 
     async def commit(self) -> None:

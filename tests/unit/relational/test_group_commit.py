@@ -126,6 +126,28 @@ async def test_a_change_is_decided_when_its_caller_is_cancelled(database):
     assert await database.run(insert(2), whole=True) == 2
 
 
+async def test_nobody_waits_for_ever_when_the_writer_is_stopped(database):
+    """As when the loop ends: who is in the commit hears of it, and who waits for the next, too."""
+    tasks = [asyncio.create_task(database.run(insert(each), whole=True)) for each in range(99)]
+    await asyncio.sleep(0)
+    [writer] = [task for task in asyncio.all_tasks() if task.get_name() == "database writer"]
+    await asyncio.sleep(0)
+    writer.cancel()
+    async with asyncio.timeout(10):
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} <= {int, asyncio.CancelledError}
+    assert isinstance(outcomes[-1], asyncio.CancelledError)
+
+
+async def test_a_read_takes_no_turn_of_the_loop(database):
+    """It is answered in the step of the task that asks."""
+    await numbers(database)  # the connection is open
+    asking = numbers(database)
+    with pytest.raises(StopIteration) as done:
+        asking.send(None)
+    assert done.value.value == []
+
+
 async def test_a_work_is_refused_when_it_waits_for_something_else(database):
     """A thread has no loop: what awaits one is a mistake of the program, and nothing is written."""
 
