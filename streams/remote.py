@@ -114,7 +114,7 @@ class RemoteEncoding:
         def fits(job: MediaJob) -> bool:
             if claimed is not None:
                 return (job.job_id, job.attempt) == claimed
-            return job.pixels <= able.max_pixels and not self._is_kept(job.job_id)
+            return job.pixels <= able.max_pixels and not self._is_others(job.job_id, encoder)
 
         while not self._stopping:
             lease = await self._next(encoder, fits, max(0.0, until - self._tools.clock()))
@@ -129,9 +129,11 @@ class RemoteEncoding:
                 return offer
         return None
 
-    def _is_kept(self, job_id: str) -> bool:
-        """Tell whether a job is for whoever had it before this process started."""
-        return job_id in self._kept and self._tools.clock() < self._resumed_until
+    def _is_others(self, job_id: str, encoder: Encoder) -> bool:
+        """Tell whether a job is for whoever had it before this process started, or has just failed here."""
+        now = self._tools.clock()
+        kept = job_id in self._kept and now < self._resumed_until
+        return kept or self._rests.avoids(encoder.id, job_id, now)
 
     async def _next(
         self, encoder: Encoder, fits: Callable[[MediaJob], bool], wait_seconds: float
@@ -247,9 +249,8 @@ class RemoteEncoding:
         held = self._find(encoder, lease_id)
         tries = MANY_TRIES if failure.retryable else 1
         error = MediaError(failure.code, failure.reason, retryable=True, tries=tries, said=failure.said)
-        log.warning(
-            "media_job_failed_elsewhere", job_id=held.job.job_id, encoder=encoder.name, code=error.code
-        )
+        log.warning("media_job_failed_elsewhere", job_id=held.job.job_id, encoder=encoder.name)
+        self._rests.failed(encoder.id, held.job.job_id, self._tools.clock())
         await self._failed(held, error)
         await self._encoders.count(encoder, "failed")
 

@@ -10,6 +10,7 @@ import pytest
 from streams.agents import encoding
 from streams.offering import LOST_TIMES
 from streams.remote import LEASE_SECONDS, RESUMED_SECONDS
+from streams.rests import AVOIDED_SECONDS, FAILURES, REST_SECONDS
 from tests.integration.media.encoder_world import LEASES, RUNGS, SECONDS, Desk, Machine, make
 
 
@@ -253,6 +254,8 @@ async def test_try_is_spent_when_an_encoder_fails(front, ada, desk, machine, mon
     assert (await desk.partials.find(job["job_id"]))["said"] == "nvenc: no session"
     (again,) = await front.deps.videos.unfinished_jobs()
     desk.deliver(again)
+    assert await gpu.take(wait_seconds=0.3) is None, "others first"
+    front.clock.ahead += AVOIDED_SECONDS
     assert (await gpu.take(wait_seconds=5))["attempt"] == 1
     await gpu.tell("fail", said)
     await desk.handled()
@@ -399,3 +402,16 @@ async def test_job_waits_for_who_had_it_when_the_server_has_started_anew(front, 
     assert await other.take(wait_seconds=0.3) is None
     front.clock.ahead += RESUMED_SECONDS
     assert await other.take(wait_seconds=0.3) is not None
+
+
+async def test_broken_machine_does_not_spend_every_job_when_it_fails_at_once(front, ada, desk, machine):
+    """One that is free again at once would take all there is; what it failed with goes to others first."""
+    broken, other = await machine("broken"), await machine("other")
+    for _ in range(FAILURES + 2):
+        await desk.video(ada)
+    for _ in range(FAILURES + 1):
+        assert await broken.take(wait_seconds=5) is not None
+        assert (await broken.tell("fail", {"reason": "No device."}))[0] == 204
+    assert (await broken.call("POST", "/api/v1/encoding/request", {}))[0] == 429
+    assert 0 < float(broken.retry_after) <= REST_SECONDS
+    assert await other.take(wait_seconds=5) is not None
