@@ -102,9 +102,45 @@ def _ready(graph: LadderGraph, source: Source, takers: Sequence[T]) -> Iterator[
                 yield taker, frame
 
 
+class Stamped(Protocol):
+    """What has two clocks: when it is shown, and when it was decoded."""
+
+    @property
+    def pts(self) -> int | None:
+        """When it is shown."""
+
+    @property
+    def dts(self) -> int | None:
+        """When it was decoded, which pictures that come out of a decoder have in their order."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """Says which of its two clocks a picture goes by: the one that went back less often, as in ffmpeg.
+
+    Files of ASF and AVI know one clock only: their pictures, put into order, would go back every other time.
+    """
+
+    last_pts: float = -math.inf
+    last_dts: float = -math.inf
+    faulty_pts: int = 0
+    faulty_dts: int = 0
+
+    def read(self, frame: Stamped) -> int | None:
+        """Return a picture's stamp, None when it has none."""
+        pts, dts = frame.pts, frame.dts
+        if dts is not None:
+            self.faulty_dts += dts <= self.last_dts
+            self.last_dts = dts
+        if pts is not None:
+            self.faulty_pts += pts <= self.last_pts
+            self.last_pts = pts
+        return dts if pts is None or (self.faulty_pts > self.faulty_dts and dts is not None) else pts
+
+
 def decoded(source: Source) -> Iterator[VideoFrame]:
     """Yield decoded pictures on the presentation's clock; stamps never go back or jump too far."""
-    last = -math.inf
+    last, clock = -math.inf, Clock()
     end = source.info["duration_seconds"] + source.limits.max_gap_seconds
     with src.open_source(source.path, source.container, source.limits) as opened:
         stream = opened.streams[source.info["video_index"]]
@@ -114,7 +150,7 @@ def decoded(source: Source) -> Iterator[VideoFrame]:
             if not isinstance(frame, VideoFrame):
                 continue
             base = frame.time_base or stream.time_base or Fraction(1, 1000)
-            stamp = _stamp(frame, base, last, source)
+            stamp = _stamp(clock.read(frame), base, last, source)
             seconds = float(stamp * base)
             if seconds <= last or seconds > end:
                 continue
@@ -122,9 +158,8 @@ def decoded(source: Source) -> Iterator[VideoFrame]:
             yield frame
 
 
-def _stamp(frame: VideoFrame, base: Fraction, last: float, source: Source) -> int:
+def _stamp(known: int | None, base: Fraction, last: float, source: Source) -> int:
     """Return a frame's time in units of ``base``; one without a stamp follows the last by one step."""
-    known = frame.pts if frame.pts is not None else frame.dts
     if known is None:
         return round((max(last, 0.0) + float(1 / source.rate)) / float(base))
     start: float = source.info["start"]

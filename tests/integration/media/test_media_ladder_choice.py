@@ -13,7 +13,7 @@ from media.ladder import renditions
 from media.limits import SourceLimits
 from media.policies import LONG, SHORT
 from media.probe import probe_file
-from media.workers.frames import Source
+from media.workers.frames import Source, decoded
 from media.workers.probe import inspect
 from media.workers.titles import worth_it
 from tests.integration.media.media_checks import make_clip
@@ -76,3 +76,12 @@ async def test_shape_is_as_displayed_for_every_kind_of_source(shared_dir: Path, 
     policy = replace(LONG, formats=LONG.formats + SHORT.formats)
     info = await probe_file(shared_dir / "media/clips" / name, policy)
     assert (info.width, info.height) == expected[name], kind
+
+
+def test_no_picture_is_lost_when_a_source_has_no_clock_for_showing(shared_dir: Path) -> None:
+    """B37: VC-1 in ASF, 906 pictures; by the stamps of their packets every other one would go back."""
+    path = shared_dir / "media/clips/TallShip-medium.wmv"
+    source = Source(path, SourceLimits(), inspect(path, SourceLimits(), None), ())
+    moments = [float(frame.pts * frame.time_base) for frame in decoded(source)]
+    assert len(moments) >= 905
+    assert moments == sorted(moments)
