@@ -14,6 +14,8 @@ AUTO: Final = "auto"
 HARDWARE: Final = ("h264_nvenc", "h264_qsv", "h264_videotoolbox", "h264_amf", "h264_vaapi", "h264_v4l2m2m")
 """In the order in which ``auto`` prefers them."""
 ENCODERS: Final = (SOFTWARE, *HARDWARE)
+WITHOUT_B: Final = "/without-b"
+"""Behind the name of an encoder that opens only without B-frames: older hardware has none (B22)."""
 _FAST: Final = frozenset({"ultrafast", "superfast", "veryfast"})
 _SLOW: Final = frozenset({"slow", "slower", "veryslow"})
 
@@ -35,13 +37,19 @@ def options(encoder: str, wanted: Coding) -> dict[str, str]:
     'cbr'
     """
     bitrate = str(wanted.bitrate)
-    common = {"b": bitrate, "maxrate": bitrate, "bufsize": bitrate, "g": str(wanted.gop), "bf": "2"}
-    return common | _OWN.get(encoder, _software)(wanted)
+    b_frames = "0" if encoder.endswith(WITHOUT_B) else "2"
+    common = {"b": bitrate, "maxrate": bitrate, "bufsize": bitrate, "g": str(wanted.gop), "bf": b_frames}
+    return common | _OWN.get(codec_name(encoder), _software)(wanted)
 
 
 def pixel_format(encoder: str) -> str:
     """Return the layout of pictures that an encoder takes; all are 4:2:0 with 8 bits."""
-    return "nv12" if encoder in {"h264_qsv", "h264_amf", "h264_vaapi"} else "yuv420p"
+    return "nv12" if codec_name(encoder) in {"h264_qsv", "h264_amf", "h264_vaapi"} else "yuv420p"
+
+
+def codec_name(encoder: str) -> str:
+    """Return libav's name of an encoder."""
+    return encoder.removesuffix(WITHOUT_B)
 
 
 def choose(wanted: str, opens: Collection[str]) -> str:
@@ -54,10 +62,13 @@ def choose(wanted: str, opens: Collection[str]) -> str:
 
 
 def candidates(wanted: str) -> tuple[str, ...]:
-    """Return the encoders to try for a wish."""
-    if wanted == AUTO:
-        return HARDWARE
-    return () if wanted == SOFTWARE else (wanted,)
+    """Return the encoders to try for a wish, each with B-frames first.
+
+    >>> candidates("h264_amf")
+    ('h264_amf', 'h264_amf/without-b')
+    """
+    names = HARDWARE if wanted == AUTO else () if wanted == SOFTWARE else (wanted,)
+    return tuple(name + ending for name in names for ending in ("", WITHOUT_B))
 
 
 def _software(wanted: Coding) -> dict[str, str]:

@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
 
-from media.h264 import Coding, options, pixel_format
+from media.h264 import Coding, codec_name, options, pixel_format
 from media.workers.looking import codecs_of
 from media.workers.outputs import DASH_OFFSET_FRAMES
 from media.workers.protocol import Request, emit, serve
@@ -72,7 +72,7 @@ def check(name: str) -> None:
 
 
 def _encoded(name: str) -> "tuple[VideoCodecContext, list[Packet[Any]]]":
-    codec = CodecContext.create(name, "w")
+    codec = CodecContext.create(codec_name(name), "w")
     assert isinstance(codec, VideoCodecContext)
     codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, pixel_format(name)
     codec.framerate, codec.time_base = Fraction(RATE), Fraction(1, RATE)

@@ -11,7 +11,7 @@ from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from media.h264 import SOFTWARE, Coding, options, pixel_format
+from media.h264 import SOFTWARE, Coding, codec_name, options, pixel_format
 from media.ladder import Rendition
 from media.workers.audio import Feed
 
@@ -198,7 +198,9 @@ def _open_hls(quality: str, plan: Plan) -> OutputContainer:
 
 def _add_encoder(container: OutputContainer, rendition: Rendition, plan: Plan) -> VideoStream:
     wanted = Coding(rendition.rung.bitrate, plan.gop, plan.preset, plan.exact_bitrate)
-    stream = container.add_stream(plan.encoder, rate=plan.rate, options=options(plan.encoder, wanted))
+    stream = container.add_stream(
+        codec_name(plan.encoder), rate=plan.rate, options=options(plan.encoder, wanted)
+    )
     assert isinstance(stream, VideoStream)
     stream.width, stream.height = rendition.width, rendition.height
     stream.pix_fmt = pixel_format(plan.encoder)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from media import negotiation, pipeline
@@ -10,14 +11,47 @@ from media.child import ChildCrashed
 from media.limits import ENCODE_CHILD, ChildLimits
 from media.pipeline import MediaSettings, run_job
 from media.stores import FileStore
+from media.workers import review
 from tables.records import MediaJob
 from tests.integration.media.media_checks import make_clip
 
 
 async def test_only_what_keeps_to_the_promise_is_taken_when_encoders_are_tried() -> None:
     """B21, B22: keyframes where they are wanted, H.264, in time, at the rate."""
-    tried = ("libx264rgb", "mpeg2video", "no_such_encoder", "libx264")
-    assert await negotiation._opening(tried) == ["libx264"]
+    tried = ("libx264rgb", "mpeg2video", "no_such_encoder", "libx264", "libx264/without-b")
+    assert await negotiation._opening(tried) == ["libx264", "libx264/without-b"]
+
+
+async def test_outputs_are_whole_when_the_encoder_has_no_b_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B22, B48: they pass the same review as all that comes from elsewhere."""
+
+    async def without_b(wanted: str) -> str:
+        return "libx264/without-b"
+
+    monkeypatch.setattr(pipeline, "chosen_encoder", without_b)
+    found = await made_by(tmp_path, "240p")
+    asked = {"ladder": "240p", "upscale": True, "dash": True, "per_title": False, "whole": True, "given": []}
+    request = asked | {"folder": str(found), "width": 320, "height": 180, "seconds": 1.0}
+    monkeypatch.chdir(tmp_path)
+    assert "hls/240p/playlist.m3u8" in review.handle(request)["files"]
+    with av.open(str(found / "mp4/240p.mp4")) as opened:
+        assert all(packet.pts == packet.dts for packet in opened.demux(video=0) if packet.size)
+
+
+async def made_by(folder: Path, ladder: str) -> Path:
+    """Encode a clip of a second; returns the folder of its outputs."""
+    make_clip(folder / "clip.mov", seconds=1.0)
+    store = FileStore(folder / "store")
+    await store.put_file("videos/v/source.mov", folder / "clip.mov", content_type="")
+    job = MediaJob(job_id="j", video_id="v", source_key="videos/v/source.mov", ladder=ladder)
+
+    async def silent(percent: float | None, stage: str) -> None:
+        pass
+
+    await run_job(job, store, folder / "work", MediaSettings(encoder="auto", preset="ultrafast"), silent)
+    return folder / "store/videos/v"
 
 
 async def test_others_are_tried_when_one_crashes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,18 @@
 import av
 import pytest
 
-from media.h264 import ENCODERS, HARDWARE, SOFTWARE, Coding, candidates, choose, options, pixel_format
+from media.h264 import (
+    ENCODERS,
+    HARDWARE,
+    SOFTWARE,
+    WITHOUT_B,
+    Coding,
+    candidates,
+    choose,
+    codec_name,
+    options,
+    pixel_format,
+)
 
 WANTED = Coding(bitrate=5_000_000, gop=60, preset="veryfast")
 
@@ -37,6 +48,8 @@ def test_every_option_is_one_that_the_encoder_knows(encoder: str) -> None:
         ("auto", set(), SOFTWARE),
         ("auto", {"h264_qsv", "h264_nvenc"}, "h264_nvenc"),
         ("auto", {"h264_v4l2m2m"}, "h264_v4l2m2m"),
+        ("auto", {"h264_amf/without-b", "h264_vaapi"}, "h264_amf/without-b"),
+        ("h264_amf", {"h264_amf/without-b", "h264_amf"}, "h264_amf"),
         ("auto", {"libx264"}, SOFTWARE),
         ("libx264", set(HARDWARE), SOFTWARE),
         ("h264_qsv", {"h264_qsv", "h264_nvenc"}, "h264_qsv"),
@@ -47,3 +60,12 @@ def test_hardware_is_used_where_it_opens(wanted: str, opens: set[str], used: str
     """B48: from a table of what opens; nothing but what was asked for is tried."""
     assert choose(wanted, opens) == used
     assert used == SOFTWARE or used in candidates(wanted)
+
+
+@pytest.mark.parametrize("encoder", HARDWARE)
+def test_b_frames_are_left_out_where_they_do_not_work(encoder: str) -> None:
+    """B22: all else is as with them."""
+    with_b, without_b = options(encoder, WANTED), options(encoder + WITHOUT_B, WANTED)
+    assert without_b == with_b | {"bf": "0"}
+    assert pixel_format(encoder + WITHOUT_B) == pixel_format(encoder)
+    assert codec_name(encoder + WITHOUT_B) == encoder
