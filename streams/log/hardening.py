@@ -107,7 +107,8 @@ class HardenedConsumer:
         generation = self.app.consumer_generation_id
         for tp, records in fetched.items():
             if len(records) and not self._is_stale(tp, epochs.get(tp, 0)):
-                self._backlog[tp] = self._unpack(tp, records, generation)
+                # behind what another fetch brought meanwhile, not in its place
+                self._backlog.setdefault(tp, deque()).extend(self._unpack(tp, records, generation))
         if fetched:
             await self._deliver_backlog()
 
