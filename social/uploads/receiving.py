@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 MAX_URLS = 1_000
 """Part URLs in one answer: more than the largest upload has parts."""
 READS_AT_ONCE = 3
-WRITES_AT_ONCE = 4
+WRITES_AT_ONCE = 2
 """Reads and writes of parts at a time: a burst queues here, and keeps no other request from the database."""
 STREAM = 0  # the number under which an appended stream is locked
 

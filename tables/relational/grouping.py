@@ -18,7 +18,7 @@ from tables.relational.sqlite import Connection
 
 AT_ONCE: Final = 64
 """Transactions in one commit, at most."""
-SECONDS: Final = 0.02
+SECONDS: Final = 0.01
 """After this long a commit takes no further one: the first waits for the last, and who comes for the next."""
 Work = Callable[[AsyncSession], Awaitable[Any]]
 
