@@ -42,6 +42,7 @@ async def numbers(database):
 
 async def test_writes_share_commits_when_many_wait(database, monkeypatch):
     """A hundred writes at one moment: each has its answer, all are there, with a few commits."""
+    monkeypatch.setattr("tables.relational.grouping.SECONDS", 60.0)
     commits, real = [], sqlite.Connection.commit
 
     async def counted(self):
