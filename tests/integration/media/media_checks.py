@@ -112,8 +112,9 @@ def decode(path: Path) -> Decoded:
     return Decoded(name, *size, len(times), keys, min(times), max(times), rate, audio, seconds)
 
 
-def check_hls(done: Done, rate: float) -> None:
-    """Check the whole HLS set: B20-B26."""
+def check_hls(done: Done, rate: float) -> dict[str, Decoded]:
+    """Check the whole HLS set: B20-B26; returns what each rung decoded to."""
+    found = {}
     outcome = done.outcome
     expected = {r.rung.name: r for r in renditions("core", outcome.width, outcome.height)}
     master = m3u8.load(str(done.path("hls/master.m3u8")))
@@ -125,11 +126,12 @@ def check_hls(done: Done, rate: float) -> None:
         assert info.bandwidth == RUNGS[quality].bitrate
         assert info.average_bandwidth <= info.bandwidth
         assert info.codecs.startswith("avc1.64")
-        check_rendition(done, quality, (rung.width, rung.height), rate)
+        found[quality] = check_rendition(done, quality, (rung.width, rung.height), rate)
+    return found
 
 
-def check_rendition(done: Done, quality: str, size: tuple[int, int], rate: float) -> None:
-    """Check one rung by its playlist and by decoding it."""
+def check_rendition(done: Done, quality: str, size: tuple[int, int], rate: float) -> Decoded:
+    """Check one rung by its playlist and by decoding it; returns what it decoded to."""
     seconds = done.outcome.duration_seconds
     playlist = m3u8.load(str(done.path(f"hls/{quality}/playlist.m3u8")))
     assert playlist.is_endlist
@@ -144,6 +146,7 @@ def check_rendition(done: Done, quality: str, size: tuple[int, int], rate: float
     if found.audio is not None:
         assert found.audio == ("aac", 48_000, 2)
         assert abs(found.audio_seconds - seconds) <= 0.1 + 1 / rate
+    return found
 
 
 def pytest_approx(value: float, slack: float) -> object:

@@ -71,14 +71,14 @@ def check_whole(done: Done, info: SourceInfo) -> None:
     outcome = done.outcome
     assert (outcome.width, outcome.height) == (info.width, info.height)
     assert outcome.duration_seconds == pytest.approx(info.duration_seconds, abs=0.002)
-    check_hls(done, info.fps)
+    rungs = check_hls(done, info.fps)
     check_pictures(done)
     for asset in outcome.assets:
         assert (done.root / asset.key).stat().st_size == asset.size_bytes, asset.key
     made = {each.rung.name: each for each in renditions("core", info.width, info.height)}
     keyframes = []
     for quality, each in made.items():
-        hls = decode(done.path(f"hls/{quality}/playlist.m3u8"))
+        hls = rungs[quality]
         keyframes.append([round(time - hls.start, 3) for time in hls.keyframes])
         dash = decode(done.path(f"dash/{quality}.mp4"))
         assert (dash.codec, dash.width, dash.height) == ("h264", each.width, each.height)
