@@ -27,13 +27,10 @@ OnPlayable = Callable[["MediaOutcome"], Awaitable[None]]
 
 WORKER = "media.workers.encode"
 TRANSCODE_ERROR, STORAGE_ERROR = "TRANSCODE_ERROR", "STORAGE_ERROR"
-CRASHES = {
-    "timeout": "Converting the video took too long.",
-    "silence": "Converting the video stood still.",
-}
+TOO_LONG, STOOD_STILL = "Converting the video took too long.", "Converting the video stood still."
+CRASHES = {"timeout": TOO_LONG, "silence": STOOD_STILL}
 MANY_TRIES = 1_000
 """As often as whoever runs jobs tries at all."""
-MOST_NOTES, NOTE_CHARACTERS = 8, 300
 OUT, FIRST, CAPTIONS = "out", "first", "captions"
 """Folders of a job: all outputs, those of the rung that is stored first, caption files."""
 EARLY = frozenset(f"thumbs/{name}.jpg" for name in ("poster", *layout.THUMBNAILS))
@@ -192,7 +189,8 @@ async def _foreseen(folder: Path) -> AsyncIterator[None]:
 
 def _outcome(job: MediaJob, found: Message) -> MediaOutcome:
     assets = tuple(_asset(job.video_id, asset) for asset in found["assets"])
-    notes = tuple(str(note)[:NOTE_CHARACTERS] for note in found.get("notes", ())[:MOST_NOTES])
+    # The child reads hostile bytes: what it says is a few words.
+    notes = tuple(str(note)[:300] for note in found.get("notes", ())[:8])
     return MediaOutcome(found["duration_seconds"], found["width"], found["height"], assets, notes)
 
 
