@@ -307,6 +307,14 @@ class Sender:
         await call(self._session, "POST", f"{path}/complete", json={})
 
 
+class Load(NamedTuple):
+    """How many uploads are sent at once, how many of them are completed, at which priority."""
+
+    uploads: int
+    complete: int
+    nice: int
+
+
 class Done(NamedTuple):
     """What the generator did; times in seconds."""
 
@@ -315,13 +323,16 @@ class Done(NamedTuple):
     sent: float
     completed: float
 
-
-class Load(NamedTuple):
-    """How many uploads are sent at once, how many of them are completed, at which priority."""
-
-    uploads: int
-    complete: int
-    nice: int
+    def report(self, load: Load, cpu: float) -> None:
+        """Print it, with what it cost the server."""
+        print(
+            f"load: {load.uploads} uploads of 10 MB at once, nice {load.nice}: {len(self.failures)} failed; "
+            f"opened in {self.opened:.1f} s, sent in {self.sent:.1f} s, "
+            f"{10 * load.uploads / self.sent:.0f} MB/s; "
+            f"{load.complete} completed in {self.completed:.1f} s; server {cpu:.1f} s CPU"
+        )
+        for failure in self.failures[:5]:
+            print(f"    {failure}")
 
 
 def generate(url: str, token: str, clip: bytes, load: Load, done: Connection) -> None:
@@ -474,14 +485,7 @@ async def loaded(folder: Path, clip: bytes, load: Load) -> bool:
             done.failures.append(repr(task.exception()))
     peak = max(watch.resident)
     cpu = ended.user + ended.system - started.user - started.system
-    print(
-        f"load: {load.uploads} uploads of 10 MB at once, nice {load.nice}: {len(done.failures)} failed; "
-        f"opened in {done.opened:.1f} s, sent in {done.sent:.1f} s, "
-        f"{10 * load.uploads / done.sent:.0f} MB/s; "
-        f"{load.complete} completed in {done.completed:.1f} s; server {cpu:.1f} s CPU"
-    )
-    for failure in done.failures[:5]:
-        print(f"    {failure}")
+    done.report(load, cpu)
     print(f"  resident: {before / MEGABYTE:.0f} MB before, at most {peak / MEGABYTE:.0f}")
     watch.inside[0].report(watch.inside[1])
     quick = watch.report()
