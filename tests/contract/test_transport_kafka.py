@@ -209,3 +209,23 @@ async def test_records_go_on_when_a_rebalance_cancels_a_move_that_was_not_begun(
         async with asyncio.timeout(30):
             while set(worker.got) != set(range(8)):
                 await asyncio.sleep(0.01)
+
+
+async def test_positions_are_known_when_somebody_else_deletes_a_topic(
+    harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka asks for the ends of a deleted topic for ever: workers did not start, positions stood still."""
+    monkeypatch.setattr(kafka_log, "DELETED_SECONDS", 1.0)
+    async with harness._log() as log:
+        await log.declare("changes", 4)
+        await log.declare("jobs", 4)
+        await log.append([Batch("jobs", 0, [b"u"], [b"{}"], 1.7e9)])
+        async with harness._log() as other:
+            await other.append([Batch("jobs", 0, [b"u"], [b"{}"], 1.7e9)])
+            await other.admin.delete_topics(["changes"])
+            async with asyncio.timeout(30):
+                while "changes" in await other.admin.list_topics():
+                    await asyncio.sleep(0.05)
+        async with asyncio.timeout(30):
+            await log.refresh(["changes", "jobs"])
+        assert log.highwater("jobs", 0) == 2

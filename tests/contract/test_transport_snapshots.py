@@ -193,11 +193,15 @@ DAMAGE = {
     "old": _rewritten(taken_at=time.time() - 13 * 3600),
 }
 
+HANGS_ON_THE_LOG = {"foreign", "ahead of the log"}
+
 
 @pytest.mark.parametrize("damage", DAMAGE)
 async def test_snapshot_is_ignored_with_a_log_line_when_it_is(
     harness: Any, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    if damage not in HANGS_ON_THE_LOG and not harness.compacts:
+        pytest.skip("a file is damaged alike on every log")
     rows = await filled(harness)
     for path in files(harness):
         DAMAGE[damage](path)

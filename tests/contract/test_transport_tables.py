@@ -428,7 +428,7 @@ async def test_counts_are_exact_when_one_of_two_workers_is_killed(harness: Any, 
     assert rows == await truth_of(harness)
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", ["rocksdb://", pytest.param("memory://", marks=pytest.mark.slow)])
 async def test_counts_are_exact_when_the_worker_is_killed_again_and_again(
     harness: Any, store: str, tmp_path: Path
 ) -> None:

@@ -149,7 +149,9 @@ async def progress_until(client, video_id, percent, seen):
     raise AssertionError(f"never reached {percent}: {seen[-1:]}")
 
 
-@pytest.mark.parametrize("percent", [0, 20, 70, 89, 100])
+@pytest.mark.parametrize(
+    "percent", [20, 89, *(pytest.param(percent, marks=pytest.mark.slow) for percent in (0, 70, 100))]
+)
 async def test_video_ends_ready_once_when_the_server_is_killed_at(
     module_server, make_client, shared_dir, percent
 ):

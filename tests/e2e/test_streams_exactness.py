@@ -114,8 +114,8 @@ async def count_a_burst_exactly(server, make_client, shared_dir):
 
 
 def tables_of(server):
-    """All rows of all tables, as their changelogs hold them."""
-    names = ("video_engagement", "watch_history", "user_preference", "catalogue")
+    """All rows of what counts, as the changelogs hold them."""
+    names = ("video_engagement", "watch_history")
     rows = {}
     for name in names:
         shown = server.run("tables", name, "--limit", "10000")

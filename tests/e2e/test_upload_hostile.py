@@ -38,7 +38,7 @@ async def judged(client, way, path):
     return code, rows[0][0]
 
 
-@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
 async def test_hostile_files_get_one_verdict_when_they_come_by_any_way(
     make_server, make_client, shared_dir, every
 ):

@@ -27,6 +27,8 @@ SCHEME: Final = "kafka://"
 REFRESH_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 20.0
 READ_SECONDS: Final = 10.0
+#: Without an answer for so long it is looked whether topics are gone.
+DELETED_SECONDS: Final = 5.0
 #: Most bytes that wait for Kafka's word; what comes beyond them is refused at once. About ten seconds of
 #: the largest load, so memory stays bounded however long Kafka is away.
 PENDING_BYTES: Final = 64 << 20
@@ -154,15 +156,25 @@ class KafkaLog:
     async def refresh(self, topics: Iterable[str]) -> None:
         """Ask where these topics and the group stand."""
         asked_at = self.clock()
-        places = [KafkaPartition(name, n) for name in topics for n in range(self._counts.get(name, 0))]
-        if places:
-            self._starts.update(await self._asked(self._reader.beginning_offsets(places)))
-            self._reached(await self._asked(self._reader.end_offsets(places)))
+        names = [name for name in topics if name in self._counts]
+        try:
+            async with asyncio.timeout(DELETED_SECONDS):
+                await self._ask_ends(names)
+        except TimeoutError:
+            # aiokafka asks for ever about a topic that somebody has deleted
+            there = await self._asked(declared.partition_counts(self.admin, None))
+            await self._ask_ends([name for name in names if there.get(name)])
         # a group that never committed has no coordinator yet
         with contextlib.suppress(KafkaError):
             offsets = await self.admin.list_consumer_group_offsets(self.group)
             self.note_committed({place: found.offset for place, found in offsets.items()})
         self._known_at = asked_at
+
+    async def _ask_ends(self, topics: Iterable[str]) -> None:
+        places = [KafkaPartition(name, n) for name in topics for n in range(self._counts[name])]
+        if places:
+            self._starts.update(await self._asked(self._reader.beginning_offsets(places)))
+            self._reached(await self._asked(self._reader.end_offsets(places)))
 
     def note_committed(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Learn positions of the group, such as those that this process just committed."""
