@@ -291,9 +291,12 @@ async def measure_workers(url: str, workers: int, share: float = 1.0) -> dict[st
     Below 1, ``share`` is the part of a core that each of them gets.
     """
     group = f"{REAL}-{RUN}-{workers}-{share}"
-    log = KafkaLog.open(url, group=group)
+    old = KafkaLog.open(url, group=group)
+    await old.connect()
+    await empty(old)
+    await old.close()
+    log = KafkaLog.open(url, group=group)  # the old one knows ends, and believes in no smaller ones
     await log.connect()
-    await empty(log)
     children = [
         await asyncio.create_subprocess_exec(
             sys.executable, __file__, "work", url, group, f"w{number}",
