@@ -214,7 +214,7 @@ async def test_records_go_on_when_a_rebalance_cancels_a_move_that_was_not_begun(
 async def test_positions_are_known_when_somebody_else_deletes_a_topic(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """aiokafka asks for the ends of a deleted topic for ever: workers did not start, positions stood still."""
+    """aiokafka asks about a deleted topic for ever: workers did not start, and positions stood still."""
     monkeypatch.setattr(kafka_log, "DELETED_SECONDS", 1.0)
     async with harness._log() as log:
         await log.declare("changes", 4)
