@@ -157,13 +157,16 @@ class KafkaLog:
         """Ask where these topics and the group stand."""
         asked_at = self.clock()
         names = [name for name in topics if name in self._counts]
-        try:
-            async with asyncio.timeout(DELETED_SECONDS):
-                await self._ask_ends(names)
-        except TimeoutError:
-            # aiokafka asks for ever about a topic that somebody has deleted
-            there = await self._asked(declared.partition_counts(self.admin, None))
-            await self._ask_ends([name for name in names if there.get(name)])
+        seconds = DELETED_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._ask_ends(names)
+                break
+            except TimeoutError:
+                # aiokafka asks for ever about a topic that somebody has deleted; or Kafka is slow
+                there = await self._asked(declared.partition_counts(self.admin, None))
+                names, seconds = [name for name in names if there.get(name)], 2 * seconds
         # a group that never committed has no coordinator yet
         with contextlib.suppress(KafkaError):
             offsets = await self.admin.list_consumer_group_offsets(self.group)
