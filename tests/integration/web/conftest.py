@@ -56,6 +56,7 @@ from tables.reducers.trends import ImpressionDays
 from tables.relational.engine import Database
 from tables.relational.migrate import migrate
 from tables.relational.models import UserRow, moment
+from tests.integration.media import encoder_world
 from web import middlewares
 from web.app import create_app
 from web.delivery import Delivery
@@ -513,3 +514,25 @@ async def make_ready(front: Front, video_id: str) -> None:
     card = await services.videos.card(video_id)
     assert card is not None
     services.feeds._catalogue.upsert(card)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return what an encode makes, made once."""
+    return encoder_world.make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def desk(front: Any) -> encoder_world.Desk:
+    """Return the server's side of encodes elsewhere."""
+    return encoder_world.Desk(front)
+
+
+@pytest.fixture
+def machine(front: Any) -> Callable[..., Awaitable[encoder_world.Machine]]:
+    """Return a function that makes an encoder by name."""
+
+    async def build(name: str = "gpu-1") -> encoder_world.Machine:
+        return encoder_world.Machine(front, (await front.deps.encoders.issue(name))[1])
+
+    return build

@@ -11,29 +11,9 @@ from media.workers import review
 from media.workers.protocol import Refused
 from streams.agents import encoding
 from streams.rests import REST_SECONDS
-from tests.integration.media.encoder_world import LEASES, RUNGS, SECONDS, Desk, Machine, make
+from tests.integration.media.encoder_world import LEASES, RUNGS, SECONDS, make
 
 PLAYLIST, MASTER, MPD = "hls/360p/playlist.m3u8", "hls/master.m3u8", "dash/manifest.mpd"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def desk(front):
-    return Desk(front)
-
-
-@pytest.fixture
-def machine(front):
-    """Return a function that makes an encoder by name."""
-
-    async def build(name="gpu-1"):
-        return Machine(front, (await front.deps.encoders.issue(name))[1])
-
-    return build
 
 
 async def refused(desk, gpu, video_id):

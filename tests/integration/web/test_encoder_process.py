@@ -17,17 +17,6 @@ from media.pipeline import MediaError, MediaOutcome
 from media.remote import Capabilities
 from streams.agents import encoding
 from streams.remote import LEASE_SECONDS
-from tests.integration.media.encoder_world import Desk, make
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def desk(front):
-    return Desk(front)
 
 
 @pytest.fixture

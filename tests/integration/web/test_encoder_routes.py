@@ -5,34 +5,12 @@ import base64
 import hashlib
 
 import msgspec
-import pytest
 
 from streams.agents import encoding
 from streams.offering import LOST_TIMES
 from streams.remote import LEASE_SECONDS, RESUMED_SECONDS
 from streams.rests import AVOIDED_SECONDS, FAILURES, REST_SECONDS
-from tests.integration.media.encoder_world import LEASES, RUNGS, SECONDS, Desk, Machine, make
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def desk(front):
-    return Desk(front)
-
-
-@pytest.fixture
-def machine(front):
-    """Return a function that makes an encoder by name."""
-
-    async def build(name="gpu-1"):
-        return Machine(front, (await front.deps.encoders.issue(name))[1])
-
-    return build
-
+from tests.integration.media.encoder_world import LEASES, RUNGS, SECONDS, Desk, Machine
 
 # -- who encoders are
 
