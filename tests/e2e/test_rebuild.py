@@ -87,14 +87,20 @@ async def test_tables_and_feeds_are_equal_when_the_store_is_dropped_or_changed(
             f"/api/v1/tables/catalogue/rows/{video}", lambda body: body["value"]["card"]["embedding"]
         )
     await some_life(owner, viewers, videos)
-    before = await snapshot(analyst, viewers[1])
-    looked = sum(map(len, before[1].values()))
-    shown = await impressions(analyst, owner, looked)
+    looked, shown = 0, {}
+
+    async def seen():
+        nonlocal looked, shown
+        found = await snapshot(analyst, viewers[1])
+        looked += sum(map(len, found[1].values()))
+        shown = await impressions(analyst, owner, looked)
+        return found
+
+    before = await seen()
     assert all(before[0][name] for name in TABLES), "a table without rows shows nothing"
     assert len(before[1]["chronological"]) == 3
 
     async def restarted(store, *, clean=False):
-        nonlocal looked, shown
         if clean:
             assert server.stop() == 0
         else:
@@ -102,10 +108,7 @@ async def test_tables_and_feeds_are_equal_when_the_store_is_dropped_or_changed(
         server.configure(FREEWILL_TABLES_STORE=store)
         await server.start()
         assert await rows_of(analyst, SHOWN) == shown
-        found = await snapshot(analyst, viewers[1])
-        looked += sum(map(len, found[1].values()))
-        shown = await impressions(analyst, owner, looked)
-        return found
+        return await seen()
 
     assert await restarted("memory://") == before
     assert await restarted("memory://", clean=True) == before
@@ -121,6 +124,6 @@ async def test_tables_and_feeds_are_equal_when_the_store_is_dropped_or_changed(
     # The store falls behind while another is used, and has to catch up from the changelog.
     assert await restarted("memory://") == before
     await some_life(owner, [await make_client(server).register() for _ in range(3)][:1], videos[1:])
-    after = await snapshot(analyst, viewers[1])
+    after = await seen()
     assert after[0] != before[0]
     assert await restarted("rocksdb://") == after
