@@ -58,7 +58,7 @@ test: check ## Set up, check and run every test
 	@$(WITH_SERVICES) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" freewill streams tables media ranking federation social web tests
 
 test-slow: setup ## The tests that take long: every clip, every crash point
-	@$(WITH_SERVICES) $(BIN)/python -m pytest -m slow tests
+	@$(WITH_SERVICES) $(BIN)/python -m pytest -m slow --timeout 7200 tests
 
 soak: setup ## Kill the server 235 times under load, on both transports, and compare all counts and uploads
 	$(BIN)/python tests/soak/kills.py --kills 100 --store memory://

@@ -25,25 +25,40 @@ from web.table import TABLE
 
 if TYPE_CHECKING:
     from freewill.node import Node
+    from tables.reading import TableReader
 
 
 def build_front(node: "Node") -> WebService:
     """Return the listening service of a node; it is not started."""
+    settings, reader = node.settings, table_reader(node)
+    serves, encodes = settings.roles & SERVING, node.desk is not None
+    rows = [row for row in TABLE if serves or row.before_ready or (encodes and row.tag == ENCODING)]
+    app = create_app(_deps(node, reader), rows + list(reader.routes()))
+    app.cleanup_ctx.append(reader.connected)
+    _forget_together(node)
+    app[FEDERATION] = build_federation(node)
+    return WebService(app, settings.host, settings.port)
+
+
+def _web_settings(node: "Node") -> WebSettings:
     settings = node.settings
-    reader = table_reader(node)
-    deps = Deps(
-        settings=WebSettings(
-            base_url=settings.public_url,
-            upload_dir=uploads_path(settings),
-            client_dir=Path(web.__file__).parent / "client" / "dist",
-            cors_origins=settings.cors_origins,
-            media_url=settings.media_origin,
-            media_port=settings.media_port,
-            media_cookie_domain=settings.media_cookie_domain,
-            media_hosts=node.delivery.hosts.all(),
-            rate_limits=settings.rate_limits == "on",
-            hop_secret=hops.secret_from(node.keyring.tokens),
-        ),
+    return WebSettings(
+        base_url=settings.public_url,
+        upload_dir=uploads_path(settings),
+        client_dir=Path(web.__file__).parent / "client" / "dist",
+        cors_origins=settings.cors_origins,
+        media_url=settings.media_origin,
+        media_port=settings.media_port,
+        media_cookie_domain=settings.media_cookie_domain,
+        media_hosts=node.delivery.hosts.all(),
+        rate_limits=settings.rate_limits == "on",
+        hop_secret=hops.secret_from(node.keyring.tokens),
+    )
+
+
+def _deps(node: "Node", reader: "TableReader") -> Deps:
+    return Deps(
+        settings=_web_settings(node),
         clock=node.clock,
         readiness=node.readiness,
         accounts=node.accounts,
@@ -77,13 +92,6 @@ def build_front(node: "Node") -> WebService:
         once=node.shared.once,
         owners=node.owners or all_here,
     )
-    serves, encodes = settings.roles & SERVING, node.desk is not None
-    rows = [row for row in TABLE if serves or row.before_ready or (encodes and row.tag == ENCODING)]
-    app = create_app(deps, rows + list(reader.routes()))
-    app.cleanup_ctx.append(reader.connected)
-    _forget_together(node)
-    app[FEDERATION] = build_federation(node)
-    return WebService(app, settings.host, settings.port)
 
 
 def _forget_together(node: "Node") -> None:

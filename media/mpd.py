@@ -18,7 +18,10 @@ _CAPTIONS = re.compile(r' *<AdaptationSet contentType="text".*?</AdaptationSet>\
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One file of the DASH set: byte ranges of its header and index, both ends included."""
+    """One file of the DASH set: byte ranges of its header and index, both ends included.
+
+    ``language`` is a BCP 47 tag, None when the source does not say.
+    """
 
     uri: str
     bandwidth: int
@@ -27,6 +30,7 @@ class Track:
     index: tuple[int, int]
     width: int = 0
     height: int = 0
+    language: str | None = None
 
 
 def manifest(
@@ -62,7 +66,9 @@ def manifest(
 
 
 def _adaptation(kind: str, tracks: Sequence[Track], rate: Fraction, offset: float) -> str:
-    shape = f' frameRate="{rate.numerator}/{rate.denominator}"' if kind == "video" else ' lang="und"'
+    shape = f' frameRate="{rate.numerator}/{rate.denominator}"' if kind == "video" else ""
+    if language := tracks[0].language:
+        shape += f" lang={quoteattr(language)}"
     body = "".join(_representation(kind, track, offset) for track in tracks)
     return (
         f'    <AdaptationSet contentType="{kind}" mimeType="{kind}/mp4" segmentAlignment="true"'

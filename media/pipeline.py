@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from media import captions, layout
 from media.child import ChildCrashed, ChildError, Message, run_child
@@ -16,13 +16,12 @@ from media.h264 import SOFTWARE
 from media.ladder import rungs
 from media.limits import ENCODE_CHILD, ChildLimits, SourceLimits
 from media.negotiation import chosen_encoder, limits_for
-from media.stores import ObjectInfo
+from media.storing import JobStore, Progress, is_plain, outputs, store_outputs
 from tables.errors import AppError, ContentNotFound
 from tables.records import Asset, MediaJob
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[float | None, str], Awaitable[None]]
 OnPlayable = Callable[["MediaOutcome"], Awaitable[None]]
 
 WORKER = "media.workers.encode"
@@ -34,11 +33,8 @@ MANY_TRIES = 1_000
 OUT, FIRST, CAPTIONS = "out", "first", "captions"
 """Folders of a job: all outputs, those of the rung that is stored first, caption files."""
 EARLY = frozenset(f"thumbs/{name}.jpg" for name in ("poster", *layout.THUMBNAILS))
-STORED_FROM = 95.0
-"""Percent at which the child is done; the rest is storing, measured in bytes."""
 STEP = 1.0
 """Percent between two reports of one stage: each becomes a record on a topic and a push to a socket."""
-PARALLEL_PUTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,8 @@ class MediaSettings:
     ``first_rung_seconds``: from this length on, in seconds of a 1080p30 source on the core ladder, the
     lowest rung is encoded and stored before the others (Y5), None for never. ``loudness_lufs`` is the
     integrated loudness that sound is brought to (EBU R 128), None to leave it. ``per_title`` leaves out rungs
-    that show nothing more than the one below.
+    that show nothing more than the one below. ``source_captions`` false leaves text tracks of the source
+    alone: once a video plays, its caption files say what it has.
     """
 
     encoder: str = SOFTWARE
@@ -62,6 +59,7 @@ class MediaSettings:
     first_rung_seconds: float | None = 10.0
     loudness_lufs: float | None = -14.0
     per_title: bool = False
+    source_captions: bool = True
     min_free_bytes: int = 512 * 1024 * 1024
     limits: ChildLimits = ENCODE_CHILD
     source: SourceLimits = field(default_factory=SourceLimits)
@@ -79,22 +77,6 @@ class MediaOutcome:
     height: int
     assets: tuple[Asset, ...]
     notes: tuple[str, ...] = ()
-
-
-class JobStore(Protocol):
-    """What a job needs of ``media.stores.ObjectStore``: one on another machine may be behind it."""
-
-    def local_path(self, key: str) -> Path | None:
-        """Return the object's own file, None when it is not on this machine."""
-
-    async def fetch(self, key: str, path: Path) -> None:
-        """Copy an object to a local file; ContentNotFound when there is none."""
-
-    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """Yield the objects whose keys start with a prefix."""
-
-    async def put_file(self, key: str, path: Path, *, content_type: str, move: bool = False) -> None:
-        """Store a file; with ``move`` it is gone afterwards."""
 
 
 class MediaError(Exception):
@@ -165,7 +147,7 @@ async def run_job(
             await _fetch_captions(job, store, folder / CAPTIONS)
             relay = _Relay(job, store, folder, report, on_playable)
             result = await _encode(job, source, folder, settings, relay)
-            await store_outputs(job, store, folder / OUT, report)
+            await store_outputs(job.video_id, store, folder / OUT, report)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
     return _outcome(job, result)
@@ -183,7 +165,7 @@ async def _foreseen(folder: Path) -> AsyncIterator[None]:
             reason = f"The work disk failed: {error.strerror}."
             raise MediaError(STORAGE_ERROR, reason, retryable=True) from error
     except MediaError as error:
-        error.made = await asyncio.to_thread(_outputs, folder)
+        error.made = await asyncio.to_thread(outputs, folder)
         raise
 
 
@@ -230,11 +212,11 @@ class _Relay:
             # The child reads hostile bytes: it may only name the pictures that it is known to make early.
             for path in EARLY.intersection(message["paths"]):
                 key, file = layout.prefix(self.job.video_id) + path, self.folder / message["folder"] / path
-                if message["folder"] in {OUT, FIRST} and await asyncio.to_thread(_is_plain, file):
+                if message["folder"] in {OUT, FIRST} and await asyncio.to_thread(is_plain, file):
                     await self.store.put_file(key, file, content_type=content_type(key))
         elif message["kind"] == "rung" and self.on_playable is not None:
             # The child has left this folder: all of it is a set of its own, and moves into the store.
-            await store_outputs(self.job, self.store, self.folder / FIRST)
+            await store_outputs(self.job.video_id, self.store, self.folder / FIRST)
             tell, self.on_playable = self.on_playable, None
             await tell(_outcome(self.job, message))
 
@@ -298,6 +280,7 @@ async def _run(  # what one child is given
         "out": str(folder / OUT),
         "first": str(folder / FIRST) if relay.on_playable is not None else None,
         "captions": str(folder / CAPTIONS),
+        "source_captions": settings.source_captions,
         "first_rung_seconds": settings.first_rung_seconds,
         "loudness_lufs": settings.loudness_lufs,
         "per_title": settings.per_title,
@@ -331,60 +314,6 @@ def _refused(job: MediaJob, error: ChildError, min_free_bytes: int) -> MediaErro
     if "needed_bytes" in error.details:
         return DiskTooFull(int(error.details["needed_bytes"]) + min_free_bytes)
     return MediaError(error.code, error.reason, retryable=error.retryable)
-
-
-async def store_outputs(job: MediaJob, store: JobStore, out: Path, report: Progress | None = None) -> None:
-    """Store all of a folder, media before the playlists that name it, the masters last; the files move."""
-    files = await asyncio.to_thread(_outputs, out)
-    total = sum(size for _, size in files) or 1
-    done = 0
-    if report is not None:
-        await report(STORED_FROM, "storing")
-    for batch in _batches(files):
-        await _put(job, store, out, [name for name, _ in batch])
-        done += sum(size for _, size in batch)
-        if report is not None:
-            await report(STORED_FROM + (100 - STORED_FROM) * done / total, "storing")
-
-
-async def _put(job: MediaJob, store: JobStore, out: Path, names: list[str]) -> None:
-    """Move some files into the store side by side; the first failure is raised as itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for name in names:
-                key = layout.prefix(job.video_id) + name
-                group.create_task(store.put_file(key, out / name, content_type=content_type(key), move=True))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
-
-
-def _outputs(out: Path) -> list[tuple[str, int]]:
-    """Return names and sizes: media first, then rendition playlists and manifests, then the master."""
-    files = [path for path in out.rglob("*") if _is_plain(path)]
-    files.sort(key=lambda p: (_rank(p.relative_to(out).as_posix()), str(p)))
-    return [(path.relative_to(out).as_posix(), path.stat().st_size) for path in files]
-
-
-def _is_plain(path: Path) -> bool:
-    """Say whether this is a file of its own: a link could lead out of the folder."""
-    return path.is_file() and not path.is_symlink()
-
-
-def _rank(name: str) -> int:
-    """Return when a file may be stored: 0 media, 1 what names media, 2 what names playlists."""
-    if name.startswith("hls/master"):
-        return 2
-    return 1 if name.endswith((".m3u8", ".mpd", ".vtt")) else 0
-
-
-def _batches(files: list[tuple[str, int]]) -> list[list[tuple[str, int]]]:
-    """Cut into groups stored together; a playlist never shares a group with media."""
-    batches: list[list[tuple[str, int]]] = []
-    for name, size in files:
-        if not batches or _rank(name) != _rank(batches[-1][-1][0]) or len(batches[-1]) >= PARALLEL_PUTS:
-            batches.append([])
-        batches[-1].append((name, size))
-    return batches
 
 
 def _asset(video_id: str, found: dict[str, Any]) -> Asset:

@@ -50,6 +50,14 @@ class Subtitle:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """The sound that rungs without their own share: the address of its playlist, its BCP 47 tag if known."""
+
+    uri: str
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tiles:
     """A storyboard sheet: address, size of one picture, columns and rows, seconds of each picture."""
 
@@ -138,7 +146,7 @@ def parse_media_playlist(text: str) -> list[Segment]:
 def master_playlist(
     variants: Sequence[Variant],
     clock: Clock | None = None,
-    audio: str | None = None,
+    audio: Sound | None = None,
     tiles: Tiles | None = None,
 ) -> str:
     """Return the master playlist (RFC 8216 section 4.3.4).
@@ -149,7 +157,7 @@ def master_playlist(
     Args:
         variants: the rungs.
         clock: what :func:`clock_of` gives back.
-        audio: the address of the sound's own playlist, None when the rungs carry it.
+        audio: None when the rungs carry it.
         tiles: the storyboard, for the seek bar.
     """
     native = [variant for variant in variants if not variant.upscaled]
@@ -160,8 +168,9 @@ def master_playlist(
         told = (("start", str(clock.start_ticks)), ("seconds", f"{clock.seconds:.3f}"))
         lines += [f'#EXT-X-SESSION-DATA:DATA-ID="{DATA}{name}",VALUE="{value}"' for name, value in told]
     if audio is not None:
-        group = 'TYPE=AUDIO,GROUP-ID="audio",NAME="main",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2"'
-        lines.append(f'#EXT-X-MEDIA:{group},URI="{audio}"')
+        spoken = f'LANGUAGE="{audio.language}",' if audio.language else ""
+        group = f'TYPE=AUDIO,GROUP-ID="audio",NAME="main",{spoken}DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2"'
+        lines.append(f'#EXT-X-MEDIA:{group},URI="{audio.uri}"')
     for variant in (first, *rest):
         lines += [_stream_inf(variant) + (',AUDIO="audio"' if audio else ""), variant.uri]
     if tiles is not None:

@@ -19,10 +19,11 @@ from media import ladder, layout
 from media.child import ChildCrashed, ChildError, run_child
 from media.limits import ChildLimits
 from media.output_texts import is_output
-from media.pipeline import JobStore, MediaOutcome, MediaSettings, store_outputs
+from media.pipeline import MediaOutcome, MediaSettings
 from media.receiving import Receiver
 from media.remote import Upload
 from media.stores import run_blocking
+from media.storing import JobStore, store_outputs
 from tables.errors import ChecksumMismatch, Conflict, OutputRefused, ServiceUnavailable
 from tables.records import Asset, MediaJob
 
@@ -204,7 +205,7 @@ class Staging:
         await run_blocking(_link, self.folder / OUT, leaving, fresh)
         # Until all of them are, none counts as stored: what failed half-way is stored again.
         self._stored |= dict.fromkeys(fresh, NOTHING)
-        await store_outputs(self.job, store, leaving)
+        await store_outputs(self.job.video_id, store, leaving)
         self._stored |= {name: self._files[name] for name in fresh}
 
     def listed(self) -> list[tuple[str, int]]:

@@ -22,6 +22,7 @@ DECIDING: Final = (
     "first_rung_seconds",
     "loudness_lufs",
     "per_title",
+    "source_captions",
 )
 """Fields of the settings that an encoder elsewhere takes over: they decide on the outputs."""
 

@@ -21,7 +21,7 @@ from media.remote import Capabilities, Failure, Offer, Upload
 from media.staging import KnownSource, Reviewed, Staging, bounds_of
 from social.encoders import Encoder, Encoders, InputLinks
 from social.videos.jobs import Wish
-from streams.agents.encoding import WANTED_SECONDS, EncodeTools, NotWanted, Reporter, is_wanted
+from streams.agents.encoding import WANTED_SECONDS, EncodeTools, NotWanted, Reporter, is_wanted, settings_for
 from streams.log.errors import LogError
 from streams.offering import Inputs, inputs_of, offer_of, problem_of
 from streams.rests import Rests
@@ -172,9 +172,13 @@ class RemoteEncoding:
         report, now = Reporter(job, tools.writer, tools.clock), tools.clock()
         self._held[lease.id] = _Held(lease, encoder, wish, staging, report, inputs, now, asked_at=now)
         log.info("media_job_given_out", job_id=job.job_id, video_id=job.video_id, encoder=encoder.name)
-        playable = wish is Wish.PLAYABLE
         return offer_of(
-            lease, inputs, self._links, tools.settings, lease_seconds=self.lease_seconds, playable=playable
+            lease,
+            inputs,
+            self._links,
+            settings_for(tools.settings, wish),
+            lease_seconds=self.lease_seconds,
+            playable=wish is Wish.PLAYABLE,
         )
 
     async def _waits_for_another(self, job: MediaJob) -> bool:

@@ -12,10 +12,11 @@ file is. Messages between people, and their encryption, belong to the part that 
 
 from freewill.client.api import Client
 from freewill.client.errors import FileRefused, RequestFailed, UploadStopped
-from freewill.client.models import Frame, Limits, Policy, Session, Tokens, Video, Words
+from freewill.client.models import Caption, Frame, Limits, Policy, Session, Tokens, Video, Words
 from freewill.client.upload import Phase, Progress, Upload
 
 __all__ = [
+    "Caption",
     "Client",
     "FileRefused",
     "Frame",

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from freewill.client.errors import NETWORK, RequestFailed
-from freewill.client.models import Frame, Limits, Tokens, Video
+from freewill.client.models import Caption, Frame, Limits, Tokens, Video
 from freewill.client.retrying import wait_seconds
 
 T = TypeVar("T")
@@ -101,6 +102,28 @@ class Client:
         finally:
             hearing.cancel()
             await asyncio.gather(hearing, return_exceptions=True)
+
+    async def captions(self, video_id: str) -> tuple[Caption, ...]:
+        """Return the captions of a video, by language (Y6); RequestFailed with CONTENT_NOT_FOUND."""
+        found = await self.call("GET", f"/api/v1/videos/{video_id}/captions", _Captions)
+        return found.items
+
+    async def put_captions(self, video_id: str, language: str, text: bytes) -> None:
+        """Give WebVTT or SubRip as the captions in a language (BCP 47), instead of those that there are.
+
+        Raises:
+            RequestFailed: VALIDATION_ERROR, FILE_TOO_LARGE, NOT_CONTENT_OWNER, CONTENT_NOT_FOUND, ...
+        """
+        headers = {"Content-Type": "text/vtt"}
+        await self._change_captions("PUT", video_id, language, data=text, headers=headers)
+
+    async def delete_captions(self, video_id: str, language: str) -> None:
+        """Take the captions in a language back; RequestFailed as ``put_captions``."""
+        await self._change_captions("DELETE", video_id, language)
+
+    async def _change_captions(self, method: str, video_id: str, language: str, **options: Any) -> None:
+        path = f"/api/v1/videos/{video_id}/captions/{quote(language, safe='')}"
+        await self.with_token(lambda token: self.send(method, path, token, **options))
 
     async def events(self) -> AsyncIterator[Frame]:
         """Yield what the server tells, over a WebSocket that is opened again whenever it ends.
@@ -209,6 +232,10 @@ class Client:
 
 def _no_answer(error: Exception) -> RequestFailed:
     return RequestFailed(NETWORK, str(error) or type(error).__name__)
+
+
+class _Captions(msgspec.Struct):
+    items: tuple[Caption, ...]
 
 
 class _Said(msgspec.Struct):

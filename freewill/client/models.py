@@ -73,6 +73,15 @@ class Playback(msgspec.Struct, frozen=True):
     poster_url: str | None
 
 
+class Caption(msgspec.Struct, frozen=True):
+    """Captions in a language, a BCP 47 tag; ``name`` is its name for people, ``url`` that of the WebVTT."""
+
+    language: str
+    name: str
+    url: str
+    size_bytes: int
+
+
 class Video(msgspec.Struct, frozen=True):
     """A video; ``status`` is DRAFT, UPLOADING, UPLOADED, TRANSCODING, READY or FAILED."""
 

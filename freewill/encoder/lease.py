@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Lease:
-    """What is asked and told of one job; it is the ``media.pipeline.JobStore`` of the job, too.
+    """What is asked and told of one job; it is the ``media.storing.JobStore`` of the job, too.
 
     Every call raises JobLost when the job is not this encoder's any more.
     """

@@ -1,12 +1,12 @@
 """Child: one stored source becomes renditions, playlists, pictures (B3, B19-B31, B50, Y5-Y7).
 
 Request: ``path``, ``out`` (an empty folder), ``first`` (another, or null), ``captions`` (a folder of WebVTT
-files), ``first_rung_seconds``, ``ladder``, ``encoder``, ``preset``, ``upscale``, ``exact_bitrate``, ``dash``,
-``loudness_lufs``, ``per_title``, ``min_free_bytes``, ``source`` (fields of ``SourceLimits``). Messages:
-``progress`` with percent and stage; ``early`` with folder and paths of pictures that are ready; ``rung``,
-when the set of the lowest rung is whole in ``first``, which is the parent's from then on. Result, and
-``rung``: length, size, and assets with keys relative to the video; the result has ``notes``, texts for
-the owner, and ``usage``, too.
+files), ``source_captions``, ``first_rung_seconds``, ``ladder``, ``encoder``, ``preset``, ``upscale``,
+``exact_bitrate``, ``dash``, ``loudness_lufs``, ``per_title``, ``min_free_bytes``, ``source`` (fields of
+``SourceLimits``). Messages: ``progress`` with percent and stage; ``early`` with folder and paths of pictures
+that are ready; ``rung``, when the set of the lowest rung is whole in ``first``, which is the parent's from
+then on. Result, and ``rung``: length, size, and assets with keys relative to the video; the result has
+``notes``, texts for the owner, and ``usage``, too.
 """
 
 import os
@@ -56,8 +56,8 @@ def handle(request: Request) -> dict[str, Any]:
     usage.lap("sound")
     exact, encoder = request["exact_bitrate"], request["encoder"]
     plan = Plan(source.rate, request["preset"], exact, sound, request["dash"], encoder)
-    texts = subtitles.collect(source, Path(request["captions"]))
-    package = Package(plan, source.seconds, texts.cues)
+    texts = subtitles.collect(source, Path(request["captions"]), embedded=request["source_captions"])
+    package = Package(plan, source.seconds, texts.cues, source.info["audio_language"])
     assets = texts.write()
     span, rest = Span(VIDEO_AT, PACKAGE_AT), source.renditions
     if _in_two_steps(request, source):

@@ -14,6 +14,7 @@ from media.mpd import Track, manifest
 from media.playlists import (
     Clock,
     Segment,
+    Sound,
     Tiles,
     Variant,
     image_playlist,
@@ -44,6 +45,7 @@ class Package:
     plan: Plan
     seconds: float
     cues: captions.CuesOf
+    language: str | None = None
     variants: list[Variant] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
     sound: Track | None = None
@@ -71,7 +73,8 @@ class Package:
         if self.plan.dash:
             key = captions.MASTERS["cmaf"]
             fragmented = [_as_cmaf(variant) for variant in self.variants]
-            self._master("cmaf", key, fragmented, f"audio/{CMAF}" if self.sound else None, tiles)
+            sound = Sound(f"audio/{CMAF}", self.language) if self.sound else None
+            self._master("cmaf", key, fragmented, sound, tiles)
             made.append(asset(AssetType.HLS_MASTER, key, "fmp4"))
             self._manifest(tiles)
             made.append(asset(AssetType.DASH_MANIFEST, captions.MANIFEST, "mpd"))
@@ -119,12 +122,11 @@ class Package:
             f"{name}.mp4", rendition.rung.bitrate, encoder.codecs, (rendition.width, rendition.height)
         )
 
-    def _add_sound(self, track: Path) -> None:
+    def _add_sound(self, source: Path) -> None:
         """Write the one sound of all rungs (B24)."""
-        write_dash_audio(track, float(DASH_OFFSET_FRAMES / self.plan.rate))
-        self.sound = self._playlist("audio.mp4", "audio").track(
-            "audio.mp4", ladder.AUDIO_BITRATE, audio.CODECS
-        )
+        write_dash_audio(source, float(DASH_OFFSET_FRAMES / self.plan.rate))
+        track = self._playlist("audio.mp4", "audio").track("audio.mp4", ladder.AUDIO_BITRATE, audio.CODECS)
+        self.sound = replace(track, language=self.language)
 
     def _playlist(self, file: str, folder: str) -> Index:
         index = read_index(Path("dash") / file)
@@ -140,7 +142,7 @@ class Package:
         return index
 
     def _master(
-        self, form: str, key: str, variants: list[Variant], sound: str | None, tiles: Tiles | None
+        self, form: str, key: str, variants: list[Variant], sound: Sound | None, tiles: Tiles | None
     ) -> None:
         start = self.start_seconds if form == "ts" else float(DASH_OFFSET_FRAMES / self.plan.rate)
         clock = Clock(round(start * TICKS), self.seconds)

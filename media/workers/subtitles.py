@@ -43,8 +43,8 @@ class Texts:
         return made
 
 
-def collect(source: Source, folder: Path) -> Texts:
-    """Return the captions in ``folder``, and those of the source in other languages."""
+def collect(source: Source, folder: Path, *, embedded: bool) -> Texts:
+    """Return the captions in ``folder``, and if ``embedded`` those of the source in other languages."""
     found: dict[str, list[Cue]] = {}
     for path in sorted(folder.glob("*.vtt")):
         try:
@@ -52,7 +52,7 @@ def collect(source: Source, folder: Path) -> Texts:
         except ValidationFailed:
             # It was checked when it came; a video never fails for its captions.
             continue
-    own = {tag: cues for tag, cues in _embedded(source) if cues and tag not in found}
+    own = {tag: cues for tag, cues in _embedded(source) if cues and tag not in found} if embedded else {}
     return Texts(found | own, tuple(own))
 
 

@@ -8,7 +8,7 @@ decided by the video service alone (X71).
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -224,12 +224,18 @@ async def _run(job: MediaJob, tools: EncodeTools, report: "Reporter", wish: Wish
     """Run a job; what nobody foresaw is a failure of the job too, or its owner would wait for ever."""
     playable = partial(report.outcome, "playable") if wish is Wish.PLAYABLE else None
     try:
-        return await run_job(job, tools.store, tools.workdir, tools.settings, report.progress, playable)
+        settings = settings_for(tools.settings, wish)
+        return await run_job(job, tools.store, tools.workdir, settings, report.progress, playable)
     except (MediaError, LogError):
         raise
     except Exception as error:
         log.exception("media_job_broke", video_id=job.video_id, job_id=job.job_id)
         raise MediaError(AppError.code, "The video could not be processed.", retryable=True) from error
+
+
+def settings_for(settings: MediaSettings, wish: Wish) -> MediaSettings:
+    """Return what to encode with: a video that plays has its captions; some may be taken back (Y6)."""
+    return settings if wish is Wish.PLAYABLE else replace(settings, source_captions=False)
 
 
 async def _failed(job: MediaJob, error: MediaError, tools: EncodeTools) -> None:

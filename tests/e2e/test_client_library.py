@@ -163,3 +163,11 @@ async def test_person_uploads_and_hears_of_it_when_only_the_library_is_used(
         assert (video.status, video.playback.ready) == (VideoStatus.READY, True)
         progress = [one.progress for one in seen]
         assert progress == sorted(progress)
+
+        await client.put_captions(video.id, "de", b"1\n00:00:00,000 --> 00:00:01,000\nHallo\n")
+        (given,) = await client.captions(video.id)
+        assert (given.language, given.name) == ("de", "Deutsch")
+        with pytest.raises(library.RequestFailed, match="VALIDATION_ERROR"):
+            await client.put_captions(video.id, "no/language", b"WEBVTT\n")
+        await client.delete_captions(video.id, "de")
+        assert await client.captions(video.id) == ()

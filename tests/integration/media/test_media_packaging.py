@@ -215,6 +215,11 @@ async def test_captions_of_people_and_of_the_source_are_in_every_playlist(tmp_pa
         assert f"MPEGTS:{start if form == 'ts' else 6000}\n" in told
     assert "../captions/de.vtt" in job.path("dash/manifest.mpd").read_text()
 
+    await job.store.delete(layout.caption_key("v", "en"))
+    again = await job.run(tmp_path / "told.mp4", source_captions=False)
+    assert not [a for a in again.assets if a.type == "CAPTIONS"], "what was taken back stays away"
+    assert [e.language for e in m3u8.load(str(job.path(master))).media if e.type == "SUBTITLES"] == ["de"]
+
 
 async def test_pictures_move_and_seek_bars_have_their_sheet(tmp_path: Path) -> None:
     """B29, Y7: the WebP is the small form of the preview; the sheet's tiles cover the video."""

@@ -13,6 +13,7 @@ from media.mpd import Track, manifest, with_captions
 from media.playlists import (
     Clock,
     Segment,
+    Sound,
     Subtitle,
     Tiles,
     Variant,
@@ -62,18 +63,22 @@ def test_playlist_is_refused_when_cut_or_foreign(text: str) -> None:
         parse_media_playlist(text)
 
 
-def test_manifest_is_xml_with_one_set_per_kind() -> None:
-    """B24."""
+@pytest.mark.parametrize("spoken", [None, "de"])
+def test_manifest_is_xml_with_one_set_per_kind(spoken: str | None) -> None:
+    """B24; the language of the sound is said when it is known."""
     text = manifest(
         [Track("720p.mp4", 2_800_000, "avc1.64001f", (0, 700), (701, 800), 1280, 720)],
-        Track("audio.mp4", 96_000, "mp4a.40.2", (0, 600), (601, 700)),
+        Track("audio.mp4", 96_000, "mp4a.40.2", (0, 600), (601, 700), language=spoken),
         seconds=6.2,
         rate=Fraction(30),
         offset=1 / 15,
     )
     root = ElementTree.fromstring(text)
-    kinds = [node.get("contentType") for node in root.iter() if node.tag.endswith("AdaptationSet")]
-    assert kinds == ["video", "audio"]
+    sets = [node for node in root.iter() if node.tag.endswith("AdaptationSet")]
+    assert [(node.get("contentType"), node.get("lang")) for node in sets] == [
+        ("video", None),
+        ("audio", spoken),
+    ]
     assert root.get("mediaPresentationDuration") == "PT6.200S"
 
 
@@ -86,9 +91,11 @@ def test_byte_ranges_read_back_with_an_independent_parser() -> None:
 
 
 def test_sound_is_a_group_of_its_own_when_it_has_a_playlist() -> None:
-    read = m3u8.loads(master_playlist([variant(360, upscaled=False)], None, "audio/cmaf.m3u8"))
-    assert [(each.type, each.uri, each.default) for each in read.media] == [
-        ("AUDIO", "audio/cmaf.m3u8", "YES")
+    read = m3u8.loads(
+        master_playlist([variant(360, upscaled=False)], None, Sound("audio/cmaf.m3u8", "pt-BR"))
+    )
+    assert [(each.type, each.uri, each.default, each.language) for each in read.media] == [
+        ("AUDIO", "audio/cmaf.m3u8", "YES", "pt-BR")
     ]
     assert read.playlists[0].stream_info.audio == "audio"
 

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from media.pipeline import DiskTooFull, MediaError, MediaOutcome
+from media.pipeline import DiskTooFull, MediaError, MediaOutcome, MediaSettings
 from social.videos.jobs import QueueControl, Wish
 from streams.agents import encoding
 from streams.agents.handling import attempt
@@ -31,7 +31,7 @@ class World:
         self.given_hook = None
 
         async def run_job(job, store, workdir, settings, progress, on_playable):
-            self.given_hook = on_playable
+            self.given_hook, self.given_settings = on_playable, settings
             outcome = does()
             return await outcome if asyncio.iscoroutine(outcome) else outcome
 
@@ -39,7 +39,7 @@ class World:
         monkeypatch.setattr(encoding, "RETRY_SECONDS", (0.0, 0.0, 0.0))
         self.scheduler = Scheduler(1, lambda: 1.0)
         self.tools = encoding.EncodeTools(
-            store=None, workdir=None, settings=None, writer=self, videos=self, clock=lambda: 1.0,
+            store=None, workdir=None, settings=MediaSettings(), writer=self, videos=self, clock=lambda: 1.0,
             queue=encoding.EncoderQueue(self.scheduler, self, self, self),
             observed=lambda outcome, seconds: None,
         )  # fmt: skip
@@ -101,7 +101,10 @@ async def test_outcome_is_sent_once_when_the_job_succeeds(monkeypatch):
 
 
 async def test_first_rung_is_reported_only_when_nothing_plays_yet(monkeypatch):
-    """Y5: its assets come as ``playable``; a video that is READY is not given a smaller master again."""
+    """Y5: its assets come as ``playable``; a video that is READY is not given a smaller master again.
+
+    Nor the source's captions, which its owner may have taken back (Y6).
+    """
 
     async def with_first_rung():
         await world.given_hook(MADE)
@@ -113,10 +116,12 @@ async def test_first_rung_is_reported_only_when_nothing_plays_yet(monkeypatch):
         ("playable", 1),
         ("completed", 1),
     ]
+    assert world.given_settings.source_captions
     world = World(monkeypatch, lambda: MADE)
     world.wishes = [Wish.MORE]
     await encoding.encode(JOB, world.tools)
     assert world.given_hook is None
+    assert not world.given_settings.source_captions
 
 
 async def test_job_fails_with_a_code_when_something_unforeseen_breaks(monkeypatch):
