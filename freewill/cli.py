@@ -18,6 +18,7 @@ from freewill.encoder_commands import app as encoders
 from freewill.media_commands import app as media
 from freewill.printing import print_table
 from freewill.settings import Settings
+from freewill.tuning import begin_process
 from tables.errors import AppError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -39,6 +40,7 @@ T = TypeVar("T")
 
 def main() -> None:
     """Run the command line; an expected failure is one line on stderr and exit code 1."""
+    begin_process()
     try:
         app()
     except AppError as error:
