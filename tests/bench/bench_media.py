@@ -5,8 +5,8 @@
 Clips: 1080p, 720p, portrait of shared/media (or generated ones without it). ``encode`` is sound (with its two
 passes for loudness) and picture of four rungs, muxed to HLS, DASH and mp4; the whole job adds the child's
 start, probing, packaging, pictures, verification and storing. The command writes the four HLS rungs and
-nothing else. Runs are interleaved, the best of each is compared by processor time, which other work on the
-machine changes little. Quality is each rung against the source at its size.
+nothing else. Runs are interleaved; a ratio is the median of those of each run to the command's next to it.
+Quality is each rung against the source at its size.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -159,7 +160,7 @@ def theirs(binary: str, source: Path, info: SourceInfo, folder: Path, preset: st
 
 
 async def measure(name: str, source: Path, runs: int, preset: str, tell: Callable[[str], None]) -> Result:
-    """Interleave our runs with the command's, keep the best of each by processor time, and print."""
+    """Interleave our runs with the command's, and print."""
     info = await probe_file(source, SHORT)
     binary = ffmpeg()
     # The command runs at normal priority, so the child must too.
@@ -199,23 +200,30 @@ async def measure(name: str, source: Path, runs: int, preset: str, tell: Callabl
 
 def _tell_speed(runs: list[Run], costs: list[Cost], tell: Callable[[str], None]) -> dict[str, Any]:
     """Print what encoding costs alone and with the rest, beside the command."""
-    best = min(runs, key=lambda run: run.cost.cpu)
     parts = {
-        "encode": best.share("sound", "encoding"),
-        "packaging and pictures": best.share("packaging", "pictures"),
-        "whole job": best.cost,
+        "encode": [run.share("sound", "encoding") for run in runs],
+        "packaging and pictures": [run.share("packaging", "pictures") for run in runs],
+        "whole job": [run.cost for run in runs],
     }
-    command_cost = min(costs, key=lambda cost: cost.cpu) if costs else None
-    for what, cost in parts.items():
+    for what, spent in parts.items():
+        cost = _median(spent)
         line = f"  {what}: {cost.wall:.2f} s, {cost.cpu:.2f} s cpu"
-        if command_cost is not None and what != "packaging and pictures":
-            line += f", {cost.cpu / command_cost.cpu:.3f} of ffmpeg's cpu"
-            line += f" and {cost.wall / command_cost.wall:.3f} of its wall"
+        if costs and what != "packaging and pictures":
+            ratio = _median([_ratio(*pair) for pair in zip(spent, costs, strict=True)])
+            line += f", {ratio.cpu:.3f} of ffmpeg's cpu and {ratio.wall:.3f} of its wall"
             line += f", target <= {TARGET_RATIO}" if what == "encode" else ""
         tell(line)
-    if command_cost is not None:
-        tell(f"  ffmpeg: {command_cost.wall:.2f} s, {command_cost.cpu:.2f} s cpu")
-    return {"parts": parts, "ffmpeg": command_cost}
+    if costs:
+        tell(f"  ffmpeg: {_median(costs).wall:.2f} s, {_median(costs).cpu:.2f} s cpu")
+    return {"parts": parts, "ffmpeg": costs}
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(median(cost.wall for cost in costs), median(cost.cpu for cost in costs))
+
+
+def _ratio(ours: Cost, theirs: Cost) -> Cost:
+    return Cost(ours.wall / theirs.wall, ours.cpu / theirs.cpu)
 
 
 def _tell_first(made: dict[str, list[Run]], tell: Callable[[str], None]) -> dict[str, float]:
@@ -302,7 +310,7 @@ async def main(arguments: argparse.Namespace, tell: Callable[[str], None] = prin
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--clip", choices=CLIPS)
     parser.add_argument("--full", action="store_true", help="the ladder up to 2160p, too")
