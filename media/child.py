@@ -23,6 +23,8 @@ OnMessage = Callable[[Message], Awaitable[None]]
 ROOT = Path(__file__).resolve().parent.parent
 LINE_BYTES = 1024 * 1024
 STDERR_TAIL_BYTES = 8192
+GONE = (BrokenPipeError, ConnectionResetError, RuntimeError)
+"""Writing to a child that is gone: uvloop says RuntimeError once it has seen the end of the pipe."""
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT",
                     "CUDA_VISIBLE_DEVICES", "LIBVA_DRIVER_NAME")  # fmt: skip
 
@@ -110,7 +112,7 @@ async def _start(module: str) -> asyncio.subprocess.Process:
 async def _send(process: asyncio.subprocess.Process, request: Mapping[str, Any]) -> None:
     """Write the request; a child that is already gone is found out when its answer is missing."""
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with contextlib.suppress(*GONE):
         process.stdin.write(json.dumps(request).encode() + b"\n")
         await process.stdin.drain()
     process.stdin.close()

@@ -132,6 +132,8 @@ async def _run(module: str, request: dict[str, Any], timeout_seconds: float) -> 
             out, err = await process.communicate(json.dumps(request).encode())
     except TimeoutError:
         raise EmbeddingError(f"no embedding after {timeout_seconds:g} s") from None
+    except RuntimeError as error:  # uvloop's word for a pipe whose other end is gone
+        raise EmbeddingError(f"the encoder ended before it was asked: {error}") from None
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -18,6 +18,9 @@ from media.workers import source as src
 from media.workers.graph import CUBE, LadderGraph, Shape
 from media.workers.protocol import Refused
 
+CLOCK_SECONDS = Fraction(1, 1000)
+"""How much longer than its pictures a video may seem: many containers count in milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -41,7 +44,7 @@ class Source:
     @property
     def frames(self) -> int:
         """Pictures of every rendition: the length of the longest stream, in frames."""
-        seconds = Fraction(self.info["duration_seconds"])
+        seconds = Fraction(self.info["duration_seconds"]) - CLOCK_SECONDS
         return max(1, math.ceil(seconds * self.rate - Fraction(1, 100)))
 
     @property

@@ -5,12 +5,15 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import uvloop
 
+from media import child
 from media.child import ROOT, ChildCrashed, ChildError, Message, run_child
 from media.limits import ChildLimits
 
@@ -70,6 +73,25 @@ async def test_crash_is_told_from_a_refusal(mode: str, cause: str) -> None:
     with pytest.raises(ChildCrashed) as crashed:
         await ask(mode)
     assert crashed.value.cause in {cause, "exit 0"}
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_child_that_is_killed_before_it_is_asked_has_crashed(
+    monkeypatch: pytest.MonkeyPatch, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """B9: a server runs on uvloop, which has a word of its own for a pipe that nobody reads."""
+    begin = child._start
+
+    async def killed(module: str) -> asyncio.subprocess.Process:
+        process = await begin(module)
+        process.kill()
+        await process.wait()
+        await asyncio.sleep(0.05)
+        return process
+
+    monkeypatch.setattr(child, "_start", killed)
+    with asyncio.Runner(loop_factory=new_loop) as runner, pytest.raises(ChildCrashed, match="signal 9"):
+        runner.run(ask("crash"))
 
 
 async def test_much_stderr_and_many_messages_do_not_block() -> None:

@@ -1,10 +1,15 @@
-"""Which of its clocks a decoded picture goes by (B37)."""
+"""Which of its clocks a decoded picture goes by, and how many pictures a length is (B20, B37)."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from media.workers.frames import Clock
+from media.limits import SourceLimits
+from media.workers.frames import Clock, Source
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,12 @@ def test_clock_that_goes_back_less_often_is_believed(
     stamps: list[tuple[int | None, int | None]], shown: list[int | None]
 ) -> None:
     assert read(*stamps) == shown
+
+
+@given(rate=st.integers(1, 60), pictures=st.integers(1, 10_000), late=st.sampled_from([-0.0005, 0.0, 0.001]))
+def test_no_picture_is_made_up_when_a_length_is_rounded(rate: int, pictures: int, late: float) -> None:
+    """28 pictures a second in a container that counts in milliseconds: five last 0.179 s."""
+    seconds = round(pictures / rate + late, 4)
+    source = Source(Path(), SourceLimits(), {"duration_seconds": seconds, "rate": [rate, 1]}, ())
+    assert source.frames == pictures
+    assert source.seconds == float(Fraction(pictures, rate))
