@@ -97,14 +97,14 @@ class Harness(Protocol):
     def disturb(self, consumer: Any, seek: Callable[[], Awaitable[None]]) -> None:
         """Have ``seek`` called while each of the next fetches is on its way."""
 
-    compacts: bool
-    """Whether compaction can be asked for."""
+    embedded: bool
+    """Whether this is the log of one process, which compacts when it is asked to."""
 
 
 class EmbeddedHarness:
     """The embedded log. The file is closed between workers, as after a clean stop."""
 
-    compacts = True
+    embedded = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -172,7 +172,7 @@ class EmbeddedHarness:
 class KafkaHarness:
     """A real broker."""
 
-    compacts = False
+    embedded = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -200,7 +200,7 @@ HANGS_ON_THE_LOG = {"foreign", "ahead of the log"}
 async def test_snapshot_is_ignored_with_a_log_line_when_it_is(
     harness: Any, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if damage not in HANGS_ON_THE_LOG and not harness.compacts:
+    if damage not in HANGS_ON_THE_LOG and not harness.embedded:
         pytest.skip("a file is damaged alike on every log")
     rows = await filled(harness)
     for path in files(harness):
@@ -256,7 +256,7 @@ async def test_rows_are_exact_when_they_change_while_they_are_copied(harness: An
 
 
 async def test_rows_are_equal_when_the_changelog_was_compacted_after_the_snapshot(harness: Any) -> None:
-    if not harness.compacts:
+    if not harness.embedded:
         pytest.skip("a broker compacts in its own time")
     rows = await filled(harness)
     log = EmbeddedLog.open(harness.folder / "log.db", upkeep_seconds=None)
