@@ -54,10 +54,10 @@ async def topic_rows(settings: Settings) -> list[tuple[str, ...]]:
 
 
 async def _records(log: MessageLog, topic: str) -> AsyncIterator[tuple[int, int, str, bytes | None]]:
-    """Yield (partition, offset, key, value) of a whole topic, partition by partition."""
+    """Yield (partition, offset, key, value) of a topic as it is now, partition by partition."""
     for partition in range(log.partitions(topic) or 0):
-        offset = log.earliest(topic, partition)
-        while chunk := await log.read(topic, partition, offset, READ_RECORDS):
+        offset, end = log.earliest(topic, partition), log.highwater(topic, partition)
+        while offset < end and (chunk := await log.read(topic, partition, offset, READ_RECORDS)):
             for record in chunk:
                 yield partition, record.offset, (record.key or b"").decode("utf-8", "replace"), record.value
             offset = chunk.offsets[-1] + 1

@@ -99,13 +99,18 @@ class RecentIds:
 
 
 async def remember_tail(log: MessageLog, recent: RecentIds) -> None:
-    """Fill the known ids from the newest records of the topic, so that a restart forgets none of them."""
+    """Fill the known ids from the newest records of the topic, so that a restart forgets none of them.
+
+    What other workers go on writing meanwhile is not waited for: that would have no end.
+    """
     partitions = log.partitions(ENGAGEMENT_EVENTS.name) or 0
     share = REMEMBERED_IDS // max(1, partitions)
     for partition in range(partitions):
         end = log.highwater(ENGAGEMENT_EVENTS.name, partition)
         offset = max(log.earliest(ENGAGEMENT_EVENTS.name, partition), end - share)
-        while chunk := await log.read(ENGAGEMENT_EVENTS.name, partition, offset, TAIL_RECORDS):
+        while offset < end and (
+            chunk := await log.read(ENGAGEMENT_EVENTS.name, partition, offset, TAIL_RECORDS)
+        ):
             for value in chunk.values:
                 _remember(value, recent)
             offset = chunk.offsets[-1] + 1

@@ -5,8 +5,16 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from streams.intake import ENVELOPE_EVENTS, EngagementIntake, RecentIds, WatchedVideo, parse_event
+from streams.intake import (
+    ENVELOPE_EVENTS,
+    EngagementIntake,
+    RecentIds,
+    WatchedVideo,
+    parse_event,
+    remember_tail,
+)
 from streams.log import LogWriteFailed
+from streams.log.records import Chunk
 from tables.errors import PublishFailure, ValidationFailed
 from tables.records import Action, EngagementEvent, events_of
 
@@ -141,6 +149,31 @@ async def test_refused_by_the_log_is_not_known_afterwards(parts):
 
 def test_time_is_now_when_the_client_names_none():
     assert parse_event(event(), "u", NOW).occurred_at == NOW
+
+
+class Busy:
+    """A log to which somebody appends a record whenever one is read."""
+
+    def partitions(self, topic):
+        return 2
+
+    def earliest(self, topic, partition):
+        return 0
+
+    def highwater(self, topic, partition):
+        return 3
+
+    async def read(self, topic, partition, offset, max_records):
+        value = msgspec.json.encode({"event_id": f"{partition}-{offset}", "user_id": "u"})
+        return Chunk(topic, partition, [offset], [b"u"], [value], [0.0])
+
+
+async def test_start_remembers_what_was_there_when_others_go_on_writing():
+    """A worker that joins a busy cluster becomes ready."""
+    recent = RecentIds()
+    await remember_tail(Busy(), recent)
+    known = [(p, n) for p in range(2) for n in range(5) if RecentIds.mark("u", f"{p}-{n}") in recent]
+    assert known == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
 
 
 def test_remembered_ids_are_bounded():
