@@ -1,8 +1,9 @@
 // Uploads a file with tus-js-client as a page or a Node program would; prints one line of JSON.
 //
 // Usage: node tus_client.mjs '{"endpoint": ..., "token": ..., "file": ..., "memory": ..., ...}'
-// With "cut" the upload is aborted when so many bytes are confirmed; run again, it goes on from "memory".
-import { createReadStream, readFileSync } from 'node:fs';
+// With "cut" the upload is aborted when so many bytes are confirmed; run again, it goes on from "memory". A
+// parallel upload is remembered only when the server has answered for each of its parts: it is not cut before.
+import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { PassThrough } from 'node:stream';
 
@@ -22,6 +23,7 @@ const sources = {
   // A length that is not known: of a file the library would know it.
   stream: () => createReadStream(asked.file).pipe(new PassThrough()),
 };
+const remembered = () => (statSync(asked.memory, { throwIfNoEntry: false })?.size ?? 0) > 0;
 const upload = new Upload(sources[asked.source ?? 'file'](), {
   endpoint: asked.endpoint,
   headers: { Authorization: `Bearer ${asked.token}` },
@@ -36,7 +38,7 @@ const upload = new Upload(sources[asked.source ?? 'file'](), {
   fingerprint: async () => asked.file,
   onBeforeRequest: (request) => said.requests.push(request.getMethod()),
   onProgress: (sent) => {
-    if (asked.cut && sent >= asked.cut) {
+    if (asked.cut && sent >= asked.cut && remembered()) {
       upload.abort().then(() => finish({ url: upload.url, cut: sent }));
     }
   },
