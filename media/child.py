@@ -112,8 +112,9 @@ async def _start(module: str) -> asyncio.subprocess.Process:
 async def _send(process: asyncio.subprocess.Process, request: Mapping[str, Any]) -> None:
     """Write the request; a child that is already gone is found out when its answer is missing."""
     assert process.stdin is not None
+    line = json.dumps(request).encode() + b"\n"
     with contextlib.suppress(*GONE):
-        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.write(line)
         await process.stdin.drain()
     process.stdin.close()
 

@@ -111,6 +111,7 @@ async def test_tables_and_feeds_are_equal_when_the_store_is_dropped_or_changed(
         return await seen()
 
     assert await restarted("memory://") == before
+    assert await restarted("memory://", clean=True) == before
     assert await restarted("rocksdb://") == before
     assert await restarted("rocksdb://", clean=True) == before
 
