@@ -30,18 +30,19 @@ def encoder(  # its parameters are the table of its options
     token: Annotated[str, typer.Option(envvar="FREEWILL_ENCODER_TOKEN", help="Of freewill encoder-token.")],
     slots: Annotated[int, typer.Option(min=1, max=64, help="Videos encoded at the same time.")] = 1,
     workdir: Annotated[Path | None, typer.Option(help="Scratch space; default the system's.")] = None,
-    encoder: Annotated[
-        str, typer.Option(help="auto: hardware where it works; or libx264, h264_nvenc.")
+    codec: Annotated[
+        str, typer.Option("--encoder", help="auto: hardware where it works; or libx264, h264_nvenc.")
     ] = AUTO,
-    codec: Annotated[str, typer.Option("--encoder", help="auto, libx264, or one such as h264_nvenc.")] = AUTO,
     max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture of a source.")] = 8192 * 4352,
 ) -> None:
     """Encode on this machine for a server elsewhere, until it is stopped; keeps nothing."""
     from freewill.encoder.command import Wanted, encode
     from freewill.encoder.worker import Refused
     from freewill.logs import configure_logging
+    from freewill.tuning import tune_process
 
     configure_logging("INFO")
+    tune_process()
     folder = workdir or Path(tempfile.gettempdir())
     try:
         asyncio.run(encode(Wanted(server, token, slots, folder.absolute(), max_pixels, codec)))

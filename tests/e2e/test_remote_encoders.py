@@ -51,7 +51,8 @@ class Encoder:
 
     def left(self):
         """Return the scratch that is left, but for locks."""
-        return [path for path in self.folder.rglob("*") if path.is_file() and path.name != "lock"]
+        # Unlike rglob, walk does not mind that the encoder is removing folders meanwhile.
+        return [name for _, _, names in os.walk(self.folder) for name in names if name != "lock"]
 
 
 @pytest.fixture
