@@ -44,7 +44,7 @@ async def unfinished(session: AsyncSession) -> list[MediaJob]:
         select(EncodingJobRow, VideoRow)
         .join(VideoRow, VideoRow.id == EncodingJobRow.video_id)
         .where(EncodingJobRow.status.in_(WORKING), VideoRow.status.in_(ENCODED))
-        .order_by(EncodingJobRow.created_at)
+        .order_by(EncodingJobRow.created_at, EncodingJobRow.id)
     )
     return [facts.media_job(job, video) for job, video in rows]
 

@@ -107,7 +107,7 @@ class World:
         """Return a TRANSCODING video and the report that would make it READY."""
         video = await self.video(owner, **metadata)
         await self.videos.enqueue_encoding(video.id, "core")
-        job = (await self.videos.unfinished_jobs())[-1]
+        job = next(job for job in await self.videos.unfinished_jobs() if job.video_id == video.id)
         return video, result(job.job_id, video.id)
 
     async def ready(self, owner: Principal, **metadata: object) -> Video:
