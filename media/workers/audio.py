@@ -52,20 +52,24 @@ class Sound:
     seconds: float
 
 
-def encode_what_there_is(sound: Sound, target: Path, loudness_lufs: float | None) -> tuple[bool, list[str]]:
-    """Encode sound that may be damaged: a video never fails for its sound (B37).
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The finished track, None for silence, and what the owner should know of it."""
 
-    Returns:
-        Whether there is a track, and what its owner should know of it.
-    """
+    track: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def encode_what_there_is(sound: Sound, target: Path, loudness_lufs: float | None) -> Encoded:
+    """Encode sound that may be damaged: a video never fails for its sound (B37)."""
     try:
         damage = encode(sound, target, loudness_lufs)
     except src.BROKEN as error:
         if getattr(error, "errno", None) in DISK:
             raise
         target.unlink(missing_ok=True)
-        return False, [LOST]
-    return True, [DAMAGED] if damage.packets else []
+        return Encoded(notes=(LOST,))
+    return Encoded(target, (DAMAGED,) if damage.packets else ())
 
 
 def encode(sound: Sound, target: Path, loudness_lufs: float | None) -> src.Damage:

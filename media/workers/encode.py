@@ -11,6 +11,7 @@ then on. Result, and ``rung``: length, size, and assets with keys relative to th
 
 import os
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,7 @@ def handle(request: Request) -> dict[str, Any]:
     usage = Usage()
     source = _open(request)
     usage.lap("probing")
-    sound, notes = _sound(source, request["loudness_lufs"])
-    usage.lap("sound")
+    sound = _sound(source, request["loudness_lufs"])
     exact, encoder = request["exact_bitrate"], request["encoder"]
     plan = Plan(source.rate, request["preset"], exact, sound, request["dash"], encoder)
     texts = subtitles.collect(source, Path(request["captions"]), embedded=request["source_captions"])
@@ -79,7 +79,7 @@ def handle(request: Request) -> dict[str, Any]:
     emit("progress", percent=PICTURES_AT, stage="packaging")
     assets = [*package.finish(board.tiles), *assets]
     usage.lap("packaging")
-    return _described(source, assets) | {"notes": notes, "usage": usage.told()}
+    return _described(source, assets) | {"notes": sound.result().notes, "usage": usage.told()}
 
 
 def _described(source: Source, assets: Assets) -> dict[str, Any]:
@@ -107,18 +107,18 @@ def _check_space(renditions: tuple[ladder.Rendition, ...], seconds: float, min_f
         raise Refused("STORAGE_ERROR", reason, {"needed_bytes": round(needed)}, retryable=True)
 
 
-def _sound(source: Source, loudness_lufs: float | None) -> tuple[Path | None, list[str]]:
-    """Encode the sound beside the output folder; None for a silent video. With what its owner should know."""
-    index = source.info["audio_index"]
+def _sound(source: Source, loudness_lufs: float | None) -> Future[audio.Encoded]:
+    """Begin to encode the sound, into a file beside the output folder."""
+    index, encoded = source.info["audio_index"], Future[audio.Encoded]()
     if index is None:
-        return None, [audio.LOST] if source.info["audio_lost"] else []
+        encoded.set_result(audio.Encoded(notes=(audio.LOST,) if source.info["audio_lost"] else ()))
+        return encoded
     emit("progress", percent=AUDIO_AT, stage="transcoding")
-    target = Path.cwd().parent / "audio.nut"
     sound = audio.Sound(
         source.path, source.container, source.limits, index, source.info["start"], source.seconds
     )
-    there, notes = audio.encode_what_there_is(sound, target, loudness_lufs)
-    return target if there else None, notes
+    target = Path.cwd().parent / "audio.nut"
+    return ThreadPoolExecutor(1).submit(audio.encode_what_there_is, sound, target, loudness_lufs)
 
 
 def _in_two_steps(request: Request, source: Source) -> bool:

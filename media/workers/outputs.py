@@ -1,5 +1,6 @@
 """One rung: encode its pictures once, write the packets to every container that wants them."""
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,7 @@ from av.video.stream import VideoStream
 
 from media.h264 import SOFTWARE, Coding, codec_name, options, pixel_format
 from media.ladder import Rendition
-from media.workers.audio import Feed
+from media.workers.audio import Encoded, Feed
 
 GOP_SECONDS = 2
 SEGMENT_SECONDS = 6
@@ -28,15 +29,20 @@ SPLIT_SLACK = 1 - 1e-5
 class Plan:
     """What all rungs share: rate, keyframe distance in frames, x264 preset, exact padding, the sound.
 
-    ``encoder`` is one of ``media.h264``.
+    ``sound`` is encoded beside the pictures; ``encoder`` is one of ``media.h264``.
     """
 
     rate: Fraction
     preset: str
     exact_bitrate: bool
-    audio: Path | None
+    sound: Future[Encoded]
     dash: bool
     encoder: str = SOFTWARE
+
+    @property
+    def audio(self) -> Path | None:
+        """The encoded track, None for a silent video; waits for it, and raises what it failed with."""
+        return self.sound.result().track
 
     @property
     def gop(self) -> int:
@@ -84,21 +90,17 @@ class RungEncoder:
     """Encodes the pictures of one rung into HLS, and into a progressive mp4 and a DASH file if asked."""
 
     def __init__(self, rendition: Rendition, plan: Plan, *, progressive: bool) -> None:
-        """Open the containers below the working folder (``hls/``, ``mp4/``, ``dash/``)."""
+        """Open the encoder; the containers come below the working folder: ``hls/``, ``mp4/``, ``dash/``."""
         self.rendition = rendition
         self.progressive = progressive
         self.frames = 0
+        self.codecs = ""
         self._plan = plan
-        quality = rendition.rung.name
-        hls = _open_hls(quality, plan)
-        self._stream = _add_encoder(hls, rendition, plan)
-        self._outputs = [Output(hls, self._stream, self._feed())]
-        # Opens the encoder, so that copies of the stream know its parameter sets.
-        hls.start_encoding()
-        self.codecs = avc_codecs(bytes(self._stream.codec_context.extradata or b""))
-        if progressive:
-            self._outputs.append(self._copy(f"mp4/{quality}.mp4", {"movflags": "faststart"}, sound=True))
-        self._dash = self._open_dash(quality) if plan.dash else None
+        self._hls = _open_hls(rendition.rung.name, plan)
+        self._stream = _add_encoder(self._hls, rendition, plan)
+        self._outputs: list[Output] = []
+        self._dash: Output | None = None
+        self._held: list[Packet[Stream]] = []
 
     def encode(self, frame: VideoFrame) -> None:
         """Encode the next picture; the first of each GOP is a keyframe, whatever the source had."""
@@ -107,18 +109,26 @@ class RungEncoder:
         first = self.frames % self._plan.gop == 0
         frame.pict_type = PictureType.I if first else PictureType.NONE
         self.frames += 1
-        self._write(self._stream.encode(frame))
+        self._held += self._stream.encode(frame)
+        # A container names its streams when it begins: packets wait for the sound, a segment's worth of them.
+        if self._plan.sound.done() or self.frames >= self._plan.gop * self._plan.gops_per_segment:
+            self._write()
 
     def close(self) -> None:
         """Flush the encoder and finish the files."""
-        self._write(self._stream.encode(None))
+        self._held += self._stream.encode(None)
+        self._write()
         seconds = float(self.frames / self._plan.rate)
         for output in self._outputs:
             output.close(seconds)
         if self._dash is not None:
             self._dash.close(seconds)
 
-    def _write(self, packets: "list[Packet[Stream]]") -> None:
+    def _write(self) -> None:
+        """Write what was held, once the sound is known."""
+        if not self._outputs:
+            self._open()
+        packets, self._held = self._held, []
         for packet in packets:
             for output in self._outputs:
                 output.mux(packet)
@@ -126,8 +136,20 @@ class RungEncoder:
                 _delay(packet, DASH_OFFSET_FRAMES / self._plan.rate)
                 self._dash.mux(packet)
 
+    def _open(self) -> None:
+        quality = self.rendition.rung.name
+        self._outputs.append(Output(self._hls, self._stream, self._feed()))
+        # Copies of the stream need its parameter sets.
+        self._hls.start_encoding()
+        self.codecs = avc_codecs(bytes(self._stream.codec_context.extradata or b""))
+        if self.progressive:
+            self._outputs.append(self._copy(f"mp4/{quality}.mp4", {"movflags": "faststart"}, sound=True))
+        if self._plan.dash:
+            self._dash = self._open_dash(quality)
+
     def _feed(self) -> Feed | None:
-        return Feed(self._plan.audio) if self._plan.audio else None
+        track = self._plan.audio
+        return Feed(track) if track else None
 
     def _copy(self, path: str, options: dict[str, str], *, sound: bool) -> Output:
         container = _open(path, "mp4", options)

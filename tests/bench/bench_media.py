@@ -201,7 +201,7 @@ async def measure(name: str, source: Path, runs: int, preset: str, tell: Callabl
 def _tell_speed(runs: list[Run], costs: list[Cost], tell: Callable[[str], None]) -> dict[str, Any]:
     """Print what encoding costs alone and with the rest, beside the command."""
     parts = {
-        "encode": [run.share("sound", "encoding") for run in runs],
+        "encode": [run.share("encoding") for run in runs],
         "packaging and pictures": [run.share("packaging", "pictures") for run in runs],
         "whole job": [run.cost for run in runs],
     }

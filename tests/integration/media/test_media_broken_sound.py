@@ -148,5 +148,7 @@ def test_failing_sound_is_left_out_but_a_full_disk_is_told(
         with pytest.raises(av.error.FFmpegError):
             audio.encode_what_there_is(sound, tmp_path / "audio.nut", None)
         return
-    assert audio.encode_what_there_is(sound, tmp_path / "audio.nut", None) == (False, [audio.LOST])
+    assert audio.encode_what_there_is(sound, tmp_path / "audio.nut", None) == audio.Encoded(
+        notes=(audio.LOST,)
+    )
     assert not (tmp_path / "audio.nut").exists()

@@ -1,10 +1,12 @@
 """HDR to SDR, the encoder's plan, the poster: the pure parts of the workers."""
 
+from concurrent.futures import Future
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from media.workers.audio import Encoded
 from media.workers.colour import HLG, PQ, to_sdr
 from media.workers.outputs import Plan, avc_codecs
 
@@ -28,7 +30,8 @@ def test_reference_white_is_bright_but_below_the_peak_when_mapped_to_sdr() -> No
 
 
 def plan(rate: Fraction) -> Plan:
-    return Plan(rate=rate, preset="veryfast", exact_bitrate=False, audio=None, dash=True)
+    silence = Future[Encoded]()
+    return Plan(rate=rate, preset="veryfast", exact_bitrate=False, sound=silence, dash=True)
 
 
 @pytest.mark.parametrize(
