@@ -33,8 +33,14 @@ class JobStore(Protocol):
 
 
 async def store_outputs(video_id: str, store: JobStore, out: Path, report: Progress | None = None) -> None:
-    """Store all of a folder, media before the playlists that name it, the masters last; the files move."""
+    """Store all of a folder, media before the playlists that name it, the masters last; the files move.
+
+    Captions of a source never take the place of those that somebody gave meanwhile (Y6).
+    """
     files = await asyncio.to_thread(outputs, out)
+    if any(_is_caption(video_id, name) for name, _ in files):
+        given = [found.key async for found in store.list(layout.captions_prefix(video_id))]
+        files = [(name, size) for name, size in files if layout.prefix(video_id) + name not in given]
     total = sum(size for _, size in files) or 1
     done = 0
     if report is not None:
@@ -67,6 +73,10 @@ def outputs(out: Path) -> list[tuple[str, int]]:
 def is_plain(path: Path) -> bool:
     """Say whether this is a file of its own: a link could lead out of the folder."""
     return path.is_file() and not path.is_symlink()
+
+
+def _is_caption(video_id: str, name: str) -> bool:
+    return layout.is_caption(layout.prefix(video_id) + name)
 
 
 def _rank(name: str) -> int:

@@ -58,7 +58,7 @@ def handle(request: Request) -> dict[str, Any]:
     plan = Plan(source.rate, request["preset"], exact, sound, request["dash"], encoder)
     texts = subtitles.collect(source, Path(request["captions"]), embedded=request["source_captions"])
     package = Package(plan, source.seconds, texts.cues, source.info["audio_language"])
-    assets = texts.write()
+    assets: Assets = []
     span, rest = Span(VIDEO_AT, PACKAGE_AT), source.renditions
     if _in_two_steps(request, source):
         lowest, rest = rest[:1], rest[1:]
@@ -66,12 +66,15 @@ def handle(request: Request) -> dict[str, Any]:
         os.chdir(request["first"])
         span, following = Span(VIDEO_AT, span.at(share)), Span(span.at(share), PACKAGE_AT)
         made, board = _encode(source, package, lowest, span, usage)
-        # Pictures, masters and manifest come again under the same keys, larger and with all rungs.
+        # Pictures, masters and manifest come again under the same keys, larger and with all rungs; captions
+        # do not: from now on they are their owner's to change and to take back.
         emit("rung", **_described(source, [*package.finish(), *texts.write(), *made, *board.stills()]))
         assets += made
         os.chdir(request["out"])
         span = following
         usage.lap("packaging")
+    else:
+        assets += texts.write()
     made, board = _encode(source, package, rest, span, usage)
     emit("progress", percent=PICTURES_AT, stage="pictures")
     assets += [*made, *board.write()]

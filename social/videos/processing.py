@@ -144,7 +144,9 @@ async def completed(session: AsyncSession, result: MediaResult, at: float) -> bo
     job = await _job_of(session, result)
     if video is not None and video.status == VideoStatus.READY and job is not None:
         _require_master(video, result)
-        await _replace_assets(session, video.id, result.assets, at)
+        # The source's captions came with the first rung: those that are missing now were taken back (Y6).
+        outputs = [asset for asset in result.assets if asset.type != CAPTIONS]
+        await _replace_assets(session, video.id, outputs, at)
         video.updated_at = video.processing_completed_at = moment(at)
         facts.tell_edited(session, video, at)
     elif video is not None and may(VIDEO, VideoStatus(video.status), VideoStatus.READY):

@@ -1,7 +1,7 @@
 """Both forms of HLS, the first rung apart, captions, loudness: on clips made here (B22-B29, Y5-Y7)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ from av.packet import Packet
 
 from media import captions, layout
 from media.pipeline import MediaOutcome, MediaSettings, run_job
-from media.stores import FileStore
+from media.stores import FileStore, ObjectInfo
 from tables.records import MediaJob
 from tests.integration.media.media_checks import RATE, make_clip
 
@@ -63,11 +63,14 @@ class Job:
 
     folder: Path
     playable: list[tuple[MediaOutcome, set[str]]] = field(default_factory=list)
+    kind: type[FileStore] = FileStore
+    removed: str = ""
+    """A key that somebody deletes when the first rung plays."""
 
     @property
     def store(self) -> FileStore:
         """Where its objects are."""
-        return FileStore(self.folder / "store")
+        return self.kind(self.folder / "store")
 
     def path(self, key: str) -> Path:
         """Return the file of an object of the video."""
@@ -90,6 +93,8 @@ class Job:
             self.check_whole("hls/master.m3u8")
             self.check_whole("hls/master-cmaf.m3u8")
             self.playable.append((outcome, self.keys()))
+            if self.removed:
+                await self.store.delete(self.removed)
 
         job = MediaJob(job_id="j", video_id="v", source_key=key, ladder="240p+360p")
         options = MediaSettings(**{"preset": "ultrafast", "first_rung_seconds": None, **settings})  # type: ignore[arg-type]
@@ -219,6 +224,35 @@ async def test_captions_of_people_and_of_the_source_are_in_every_playlist(tmp_pa
     again = await job.run(tmp_path / "told.mp4", source_captions=False)
     assert not [a for a in again.assets if a.type == "CAPTIONS"], "what was taken back stays away"
     assert [e.language for e in m3u8.load(str(job.path(master))).media if e.type == "SUBTITLES"] == ["de"]
+
+
+async def test_captions_of_the_source_stay_as_their_owner_wants_them_while_rungs_are_added(
+    tmp_path: Path,
+) -> None:
+    """Y6: they come with the first rung; what is changed or taken back from then on stays so."""
+    make_clip(tmp_path / "clip.mov", seconds=3)
+    with_text_track(tmp_path / "clip.mov", tmp_path / "told.mp4", [(0.5, 1.5, "a")])
+    en = layout.caption_key("v", "en")
+    job = Job(tmp_path, removed=en)
+    await job.run(tmp_path / "told.mp4", first_rung_seconds=0.0)
+    [(first, stored)] = job.playable
+    assert "captions/en.vtt" in stored
+    assert [asset.quality for asset in first.assets if asset.type == "CAPTIONS"] == ["en"]
+    assert await job.store.stat(en) is None
+
+    given = b"WEBVTT\n\n00:00.000 --> 00:01.000\nBetter\n"
+
+    class Late(FileStore):
+        """Captions are given just after the job looked for them."""
+
+        async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+            async for found in super().list(prefix):
+                yield found
+            await self.put_bytes(en, given, content_type="text/vtt")
+
+    whole = Job(tmp_path / "whole", kind=Late)
+    await whole.run(tmp_path / "told.mp4")
+    assert whole.path("captions/en.vtt").read_bytes() == given
 
 
 async def test_pictures_move_and_seek_bars_have_their_sheet(tmp_path: Path) -> None:

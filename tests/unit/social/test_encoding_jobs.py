@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from sqlalchemy import delete
 
 from social.videos.jobs import LOST_SECONDS, EncodingJobs, Wish
 from social.videos.processing import MAX_RUNNING_PROGRESS
@@ -9,6 +10,7 @@ from social.videos.reencoding import Encoding
 from tables.errors import InvalidStateTransition, Missing, NotContentOwner, ValidationFailed
 from tables.lifecycle import JobStatus, VideoStatus
 from tables.records import Asset, MediaJob
+from tables.relational.models import VideoAssetRow
 
 
 def jobs_of(world):
@@ -54,6 +56,22 @@ async def test_video_is_ready_while_its_job_goes_on_when_a_first_rung_plays(worl
     assert len(await world.outbox("catalogue.changes")) == 1
     assert not await world.videos.apply_playable(first), "the same report again changes nothing"
     assert len(await world.outbox("catalogue.changes")) == 1
+
+
+async def test_captions_of_the_source_come_once_when_their_owner_takes_them_back(world):
+    """Y6: with the first rung; the end of the same job does not bring them again."""
+    owner = await world.user()
+    video, done = await world.encoding(owner)
+    own = Asset(type="CAPTIONS", key=f"videos/{video.id}/captions/en.vtt", quality="en", container="vtt")
+    done = msgspec.structs.replace(done, assets=(*done.assets, own))
+    assert await world.videos.apply_playable(msgspec.structs.replace(done, outcome="playable"))
+    assert "CAPTIONS" in {asset.type for asset in (await world.videos.get(video.id, None)).assets}
+    async with world.database.transaction() as session:
+        await session.execute(delete(VideoAssetRow).where(VideoAssetRow.type == "CAPTIONS"))
+    assert await world.videos.apply_completed(rung(done, "720p", 720))
+    kinds = [asset.type for asset in (await world.videos.get(video.id, None)).assets]
+    assert "CAPTIONS" not in kinds
+    assert kinds.count("HLS_RENDITION") == 2
 
 
 async def test_rungs_are_added_and_ready_stays_when_the_job_completes(world, half):
