@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,6 +28,7 @@ BEAT_SECONDS: Final = 1.0
 GOODBYE_SECONDS: Final = 5.0
 UNKNOWN: Final = frozenset({401, 403, 404})
 """The server does not know this encoder, or the protocol: asking again does not help."""
+SETTINGS: Final = frozenset(field.name for field in fields(MediaSettings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Workplace:
 
 
 class Refused(Exception):
-    """The server does not want this encoder."""
+    """The server does not want this encoder, or wants what only a newer one can do."""
 
 
 class RemoteEncoder:
@@ -56,7 +57,7 @@ class RemoteEncoder:
         """Work until ``stop``; what is at work then is given back.
 
         Raises:
-            Refused: the server does not know the token.
+            Refused: the server does not know the token, or asks for what this version does not know.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -80,7 +81,16 @@ class RemoteEncoder:
                 await _until(stop, asyncio.sleep(pause))
                 continue
             if offer is not None:
-                await Try(self._link, offer, self._place).run(stop)
+                await self._take(offer, stop)
+
+    async def _take(self, offer: Offer, stop: asyncio.Event) -> None:
+        attempt = Try(self._link, offer, self._place)
+        if strange := sorted(offer.settings.keys() - SETTINGS):
+            # Without them the outputs would not be what was asked for; somebody else may know them.
+            with suppress(JobLost, RequestFailed):
+                await attempt.give_back()
+            raise Refused(f"The server asks for {', '.join(strange)}: this encoder is older, update it.")
+        await attempt.run(stop)
 
 
 class Try:
@@ -101,8 +111,7 @@ class Try:
         try:
             ended = await self._ended(stop)
             if ended is None:
-                await _for_a_moment(self._lease.tell("give-back"))
-                told.info("job_given_back")
+                await self.give_back()
             elif isinstance(ended, MediaOutcome):
                 # From here on the server itself keeps the lease.
                 await _until(stop, self._lease.tell("finish", {"notes": ended.notes}), more=True)
@@ -116,6 +125,12 @@ class Try:
             told.error("job_given_up", error=str(error))
         finally:
             await asyncio.to_thread(self._lease.drop)
+
+    async def give_back(self) -> None:
+        """Let somebody else have the job at once."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._lease.tell("give-back"), GOODBYE_SECONDS)
+        log.info("job_given_back", job_id=self._offer.job_id, video_id=self._offer.video_id)
 
     async def _ended(self, stop: asyncio.Event) -> MediaOutcome | Failure | None:
         """Run the job and show that it lives; None when it was stopped (JobLost)."""
@@ -188,8 +203,3 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, T], *, more: boo
         for task in (doing, stopping):
             task.cancel()
         await asyncio.gather(doing, stopping, return_exceptions=True)
-
-
-async def _for_a_moment(work: Coroutine[Any, Any, None]) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(work, GOODBYE_SECONDS)

@@ -216,6 +216,20 @@ async def test_encoder_ends_with_a_reason_when_its_token_is_nobodys(front, desk,
         await asyncio.wait_for(task, 20)
 
 
+async def test_older_encoder_ends_with_a_reason_when_a_newer_server_asks_for_more(
+    ada, desk, job, running, monkeypatch
+):
+    """Y14: what it would make is not what was asked for; the job is there for others at once, untouched."""
+    monkeypatch.setattr(worker, "SETTINGS", worker.SETTINGS - {"loudness_lufs"})
+    await desk.video(ada)
+    task, _ = await running()
+    with pytest.raises(Refused, match="loudness_lufs: this encoder is older"):
+        await asyncio.wait_for(task, 20)
+    assert (desk.scheduler.state.waiting, desk.scheduler.state.running, job.begun) == (1, 0, 0)
+    assert desk.outcomes == []
+    assert desk.staged() == []
+
+
 async def test_encoder_waits_when_the_server_is_away(front, ada, desk, job, running, monkeypatch):
     """It asks again until the server is back."""
     asked, refusing, take = [], True, Link.take
