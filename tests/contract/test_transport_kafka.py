@@ -53,10 +53,10 @@ async def test_start_fails_clearly_when_the_group_refuses_the_worker(
     member = Worker(keeps=True)
     async with harness.node(member) as node:
         with pytest.raises(WorkerExpelled, match="InconsistentGroupProtocol"):
-            async with asyncio.timeout(30), harness.node(Worker(keeps=False)):
+            async with asyncio.timeout(120), harness.node(Worker(keeps=False)):
                 pytest.fail("it started")
         await node.writer.publish([made(7)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while member.got != [7]:
                 await asyncio.sleep(0.01)
 
@@ -73,7 +73,7 @@ async def test_worker_ends_when_its_consumer_leaves_the_group_for_good(
 
         coordinator._do_rejoin_group = broken
         node.app.consumer._thread.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             assert "a bug in the assignor" in str(await wait_for_crash(node.app))
 
 
@@ -89,11 +89,11 @@ async def test_close_ends_soon_when_records_wait_for_what_is_not_there(
         await asyncio.sleep(0.5)
         assert not sending.done()
         began = time.monotonic()
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             await log.close()
         assert time.monotonic() - began < 20  # it has two deadlines of 3 s
         with pytest.raises(LogError):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 await sending
 
 
@@ -118,7 +118,7 @@ async def test_records_are_refused_at_once_when_too_many_wait(
         with pytest.raises(LogWriteFailed, match="behind"):
             await log.append([_batch(b"x" * 30_000)])
         gate.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             assert [ends[0] for ends in await asyncio.gather(*sending)] == [0, 1, 2]
             assert await log.append([_batch(b"y")]) == [3]
 
@@ -128,7 +128,7 @@ async def test_lag_is_known_when_a_worker_has_not_done_everything(harness: Any) 
     async with harness.node(Worker(keeps=True)) as node:
         await node.writer.publish([made(n, n % 4) for n in range(8)])
         log = node.app.message_log
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while [log.committed("contract", "events", n) for n in range(4)] != [2, 2, 2, 2]:
                 await asyncio.sleep(0.01)
         assert [log.highwater("events", n) for n in range(4)] == [2, 2, 2, 2]
@@ -149,7 +149,7 @@ async def _rebalanced(node: Any) -> None:
     """Have the group balanced anew; returns when this worker is ready again."""
     thread, before = node.app.consumer._thread, node.app.consumer_generation_id
     thread.thread_loop.call_soon_threadsafe(thread._consumer._coordinator.request_rejoin)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while node.app.consumer_generation_id == before or node.app.rebalancing:
             await asyncio.sleep(0.01)
 
@@ -163,7 +163,7 @@ async def test_every_record_arrives_when_a_fetch_ends_while_a_recovery_does(harn
     async with harness.node(worker) as node:
         consumer = node.app.consumer
         await node.writer.publish([made(n, n % 4) for n in range(4)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while len(worker.got) < 4:
                 await asyncio.sleep(0.01)
         seek, fetchable = consumer.perform_seek, consumer._fetchable
@@ -175,7 +175,7 @@ async def test_every_record_arrives_when_a_fetch_ends_while_a_recovery_does(harn
             worker.may_go_on.clear()  # so that slices wait in front of it
             consumer._fetchable = consumer._get_active_partitions  # asked before the rebalance began
             brought = {tp for tp in consumer._get_active_partitions() if tp.topic == "events"}
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while not brought <= {*consumer._backlog, *consumer._flight}:
                     await consumer._fetch()
             consumer._fetchable = fetchable
@@ -183,12 +183,12 @@ async def test_every_record_arrives_when_a_fetch_ends_while_a_recovery_does(harn
 
         consumer.perform_seek = seeking
         await _rebalanced(node)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await sought.wait()  # the recovery may begin after the rebalance has ended
         consumer.perform_seek = seek
         worker.may_go_on.set()
         await node.writer.publish([made(n, n % 4) for n in range(12, 16)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not set(range(12, 16)) <= set(worker.got):
                 await asyncio.sleep(0.01)
         assert set(worker.got) == set(range(16))  # some may have come twice
@@ -206,7 +206,7 @@ async def test_records_go_on_when_a_rebalance_cancels_a_move_that_was_not_begun(
         await asyncio.wait({moving})
         await consumer.perform_seek()
         await node.writer.publish([made(n, n % 4) for n in range(8)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while set(worker.got) != set(range(8)):
                 await asyncio.sleep(0.01)
 
@@ -223,9 +223,9 @@ async def test_positions_are_known_when_somebody_else_deletes_a_topic(
         async with harness._log() as other:
             await other.append([Batch("jobs", 0, [b"u"], [b"{}"], 1.7e9)])
             await other.admin.delete_topics(["changes"])
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while "changes" in await other.admin.list_topics():
                     await asyncio.sleep(0.05)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await log.refresh(["changes", "jobs"])
         assert log.highwater("jobs", 0) == 2

@@ -18,10 +18,13 @@ from urllib.parse import urljoin
 
 import aiohttp
 import pytest
+from playwright.async_api import expect
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 60
+START_SECONDS = 120
 READY_SECONDS = 240
+#: How long a page may take on a busy machine; what never comes is found by it all the same.
+expect.set_options(timeout=60_000)
 
 
 class Server:
@@ -247,7 +250,7 @@ class Client:
             await asyncio.sleep(0.25)
         raise AssertionError(f"{video_id} is {video} after {seconds} s:\n{self.server.tail()}")
 
-    async def eventually(self, path: str, holds: Callable[[Any], bool], seconds: float = 60) -> Any:
+    async def eventually(self, path: str, holds: Callable[[Any], bool], seconds: float = 120) -> Any:
         """Poll a path until its body satisfies a condition."""
         deadline = time.monotonic() + seconds
         body: Any = None

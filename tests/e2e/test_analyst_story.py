@@ -156,7 +156,7 @@ async def test_table_is_followed_and_downloaded_when_people_watch(place):
     history = await seed_one(server)
     await server.start()
     query = f"{server.url}{path}/changes?since={rows[-1]['cursor']}"
-    async with asyncio.timeout(30), ada.session.get(query, headers=headers) as answer:
+    async with asyncio.timeout(120), ada.session.get(query, headers=headers) as answer:
         change = json.loads(await answer.content.readline())
         while change["op"] == "cursor":
             change = json.loads(await answer.content.readline())

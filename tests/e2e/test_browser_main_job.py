@@ -27,7 +27,7 @@ FLAGS = [
 PLAYS_ALONE = "--autoplay-policy=no-user-gesture-required"
 PASSWORD = "correct horse battery"
 READY_MS = 240_000
-PAGE_MS = 30_000
+PAGE_MS = 60_000
 UPLOAD_BYTES_PER_SECOND = 300_000  # slow enough that progress can be seen
 RECORD_PROGRESS = """() => {
     window.__shown = [];

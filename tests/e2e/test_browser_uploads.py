@@ -235,7 +235,7 @@ async def test_cancel_leaves_nothing_when_it_is_not_undone(shared_server, chromi
         await panel.page.get_by_role("button", name="Undo").click()
         await panel.status("UPLOADING")
         sessions = "SELECT status FROM upload_sessions ORDER BY created_at DESC LIMIT 1"
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await panel.by("upload-cancel").click()
             while shared_server.query(sessions) != [("CANCELED",)]:
                 await asyncio.sleep(0.2)

@@ -120,9 +120,9 @@ async def test_captions_show_in_the_player_when_it_is_muted_and_not_when_they_ar
         page = await browser.new_page(locale="fr-CA")
         await give_in_studio(page, alice)
         await page.goto(f"{alice.server.url}/v/{created['id']}")
-        shown = await (await page.wait_for_function(SHOWN, timeout=30_000)).json_value()
+        shown = await (await page.wait_for_function(SHOWN, timeout=60_000)).json_value()
         assert shown == ["fr", "Salut", True]
         await page.evaluate(CHOOSE, "off")
         await page.reload()
-        await page.wait_for_function(HIDDEN, timeout=30_000)
+        await page.wait_for_function(HIDDEN, timeout=60_000)
         await browser.close()

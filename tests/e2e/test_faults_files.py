@@ -36,7 +36,7 @@ async def share(viewer, video_id, times):
 
 async def counted(viewer, video_id, shares):
     await viewer.eventually(
-        f"/api/v1/videos/{video_id}/engagement", lambda body: body["shares"] == shares, seconds=30
+        f"/api/v1/videos/{video_id}/engagement", lambda body: body["shares"] == shares, seconds=120
     )
 
 

@@ -131,7 +131,7 @@ async def test_poison_is_buried_and_neighbours_are_handled_when_it_lies_on_every
     await server.start()
     viewer = await make_client(server).register()
     counted = await viewer.eventually(
-        f"/api/v1/videos/{seen}/engagement", lambda body: body["views"] == 2, seconds=30
+        f"/api/v1/videos/{seen}/engagement", lambda body: body["views"] == 2, seconds=120
     )
     assert counted["completion_rate"] == 1.0
     await viewer.post(

@@ -106,7 +106,7 @@ async def test_uploads_go_on_when_the_disk_was_full_before_and_in_the_middle_of_
     halves = [Halves(upload, whole_first=way in NUMBERED) for way, upload in uploads.items()]
     for each in halves:
         each.begin()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while len(list((server.data / "uploads").glob("*/part-*"))) < len(NUMBERED):
             await asyncio.sleep(0.02)
         while len(sizes := growing(server)) < len(WAYS) or min(sizes) < SIZE // 10:

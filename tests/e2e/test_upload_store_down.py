@@ -40,7 +40,7 @@ class Gateway:
         root = dict(zip(("ROOT_ACCESS_KEY", "ROOT_SECRET_KEY"), self.keys.values(), strict=True))
         with (self._home / "log").open("ab") as log:
             self.process = subprocess.Popen(command, env=os.environ | root, stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self.process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:

@@ -91,7 +91,7 @@ async def test_owner_sees_progress_live_and_cancel_leaves_nothing(shared_server,
                 assert answer.status == 200
         progress = 0.0
         while progress < 50.0:
-            frame = json.loads(await socket.receive_str(timeout=60))
+            frame = json.loads(await socket.receive_str(timeout=120))
             if frame["event"] == "upload_progress":
                 assert frame["data"]["upload_session_id"] == session["uploadSessionId"]
                 assert frame["data"]["progress"] >= progress

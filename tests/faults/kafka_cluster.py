@@ -209,7 +209,7 @@ class Worker:
         assert self.process is not None
         assert self._watching is not None
         self._watching.cancel()
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             await self.process.wait()
 
     async def close(self) -> None:
@@ -249,7 +249,7 @@ class Load:
         async with asyncio.timeout(SETTLE_SECONDS):
             await self._task
 
-    async def more(self, events: int, seconds: float = 60.0) -> None:
+    async def more(self, events: int, seconds: float = 120.0) -> None:
         """Wait until that many more were taken."""
         wanted = len(self.sent) + events
         await until(lambda: len(self.sent) >= wanted, seconds, f"{wanted} events taken")

@@ -110,7 +110,7 @@ async def test_workers_do_without_when_redis_is_killed_and_share_again_when_it_i
     with hubs[0].subscribe("ada", "s1") as here, hubs[1].subscribe("ada", "s2") as there:
         await until(lambda: first.bus.settled and second.bus.settled)
         hubs[0].push("ada", "before", {})
-        assert b'"before"' in await asyncio.wait_for(there.frames.get(), 30)
+        assert b'"before"' in await asyncio.wait_for(there.frames.get(), 120)
         assert b'"before"' in here.frames.get_nowait()
         for shared in (first, second, first, second, first):
             assert (await shared.limiter.hit("ada", LIMIT, 3600.0)).allowed

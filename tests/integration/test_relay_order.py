@@ -66,7 +66,7 @@ async def test_rows_stay_and_are_sent_again_when_the_log_refuses(database, log, 
         await relay.relay_once()
     assert await left(database) == ["0", "1", "2"]
     running = asyncio.create_task(relay.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while await left(database):
             await asyncio.sleep(0.01)
     running.cancel()

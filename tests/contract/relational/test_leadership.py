@@ -10,7 +10,7 @@ from tables.relational.engine import Database
 from tables.relational.leadership import Leadership
 
 
-async def until(condition, seconds=20.0):
+async def until(condition, seconds=120.0):
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)

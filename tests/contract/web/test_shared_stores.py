@@ -143,11 +143,11 @@ async def test_frames_arrive_once_and_in_order_when_the_socket_is_in_another_wor
             first.push("ada", "n", {"number": number})
         second.push("eve", "end", {})
         for subscriber in (here, there):
-            frames = [await asyncio.wait_for(subscriber.frames.get(), 30) for _ in range(20)]
+            frames = [await asyncio.wait_for(subscriber.frames.get(), 120) for _ in range(20)]
             assert [b'"number":%d}' % n in frame for n, frame in enumerate(frames)] == [True] * 20
-        assert b'"end"' in await asyncio.wait_for(other.frames.get(), 30)
+        assert b'"end"' in await asyncio.wait_for(other.frames.get(), 120)
         second.push("ada", "back", {})
-        assert b'"back"' in await asyncio.wait_for(here.frames.get(), 30)
+        assert b'"back"' in await asyncio.wait_for(here.frames.get(), 120)
         assert b'"back"' in there.frames.get_nowait()
         assert there.frames.empty()
         assert here.frames.empty()
@@ -160,7 +160,7 @@ async def test_connections_close_in_every_worker_when_the_session_ends(pair):
     with second.subscribe("ada", "s1") as there, second.subscribe("ada", "s2") as other:
         await pair.settle()
         first.close_session("s1")
-        assert await asyncio.wait_for(there.frames.get(), 30) is None
+        assert await asyncio.wait_for(there.frames.get(), 120) is None
         assert other.frames.empty()
 
 

@@ -57,7 +57,7 @@ async def put(world, key, views):
 async def take(items, until):
     """Apply a feed to a copy until it says what it should; returns the copy and the last position."""
     copy, position = {}, None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         async for item in items:
             if isinstance(item, Position):
                 position = item.vector
@@ -159,4 +159,4 @@ async def test_feeds_end_when_the_server_stops(world):
     await asyncio.sleep(0.05)
     changes.close()
     with pytest.raises(StopAsyncIteration):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 120)

@@ -229,7 +229,7 @@ async def test_scratch_is_removed_when_a_job_is_cancelled(shared_dir: Path, tmp_
 
     job = MediaJob(job_id="j", video_id="v1", source_key=key, ladder="core")
     task = asyncio.create_task(run_job(job, store, tmp_path / "work", MediaSettings(), note))
-    await asyncio.wait_for(begun.wait(), 60)
+    await asyncio.wait_for(begun.wait(), 120)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

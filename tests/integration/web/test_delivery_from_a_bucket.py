@@ -144,7 +144,7 @@ async def test_store_is_read_as_fast_as_the_client_takes_it(build, tmp_path):
         await asyncio.sleep(0.1)
     assert store.taken < BLOCKS / 2
     answer.close()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not store.closed:
             await asyncio.sleep(0.01)
     assert store.taken < BLOCKS

@@ -175,7 +175,7 @@ async def test_job_is_given_back_when_the_encoder_is_told_to_stop(ada, desk, job
     task, stop = await running()
     await until(lambda: job.begun)
     stop.set()
-    await asyncio.wait_for(task, 20)
+    await asyncio.wait_for(task, 120)
     assert (desk.scheduler.state.waiting, desk.scheduler.state.running) == (1, 0)
     assert desk.staged() == []
 
@@ -213,7 +213,7 @@ async def test_failure_reaches_operators_when_a_job_fails(ada, desk, job, runnin
 async def test_encoder_ends_with_a_reason_when_its_token_is_nobodys(front, desk, running):
     task, _ = await running(token="fwe_nobody")
     with pytest.raises(Refused, match="INVALID_TOKEN"):
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 120)
 
 
 async def test_older_encoder_ends_with_a_reason_when_a_newer_server_asks_for_more(
@@ -224,7 +224,7 @@ async def test_older_encoder_ends_with_a_reason_when_a_newer_server_asks_for_mor
     await desk.video(ada)
     task, _ = await running()
     with pytest.raises(Refused, match="loudness_lufs: this encoder is older"):
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 120)
     assert (desk.scheduler.state.waiting, desk.scheduler.state.running, job.begun) == (1, 0, 0)
     assert desk.outcomes == []
     assert desk.staged() == []
@@ -294,7 +294,7 @@ async def test_source_is_whole_when_the_line_breaks_in_the_middle(tmp_path, monk
     port = runner.addresses[0][1]
     async with Link(f"http://127.0.0.1:{port}", token="x") as link:
         wanted = Input(name="source", size_bytes=len(data), url="/source")
-        await asyncio.wait_for(link.fetch(wanted, tmp_path / "source"), 60)
+        await asyncio.wait_for(link.fetch(wanted, tmp_path / "source"), 120)
     await runner.cleanup()
     assert (tmp_path / "source").read_bytes() == data
     assert len(ranges) > 1

@@ -132,7 +132,7 @@ async def test_error_shape_when_the_request_is_not_http(front):
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(raw)
         await writer.drain()
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 120)
         writer.close()
         head, _, body = answer.partition(b"\r\n\r\n")
         assert b" 400 " in head.split(b"\r\n")[0]

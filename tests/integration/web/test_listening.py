@@ -43,7 +43,7 @@ async def test_stop_ends_soon_when_sockets_and_uploads_are_open(build):
                 break
             await asyncio.sleep(0.01)
         started = time.monotonic()
-        await asyncio.wait_for(service.stop(), 15)
+        await asyncio.wait_for(service.stop(), 120)
         assert time.monotonic() - started < 15
         writer.close()
         stream.close()

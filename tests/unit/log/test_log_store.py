@@ -171,7 +171,7 @@ async def test_listener_hears_of_appends_until_it_ends(log: EmbeddedLog) -> None
     heard: list[set[tuple[str, int]]] = []
     end = log.listen(heard.append)
     await log.append("t", 1, [b"a"])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         while not heard:
             await asyncio.sleep(0.001)
     assert heard == [{("t", 1)}]

@@ -13,7 +13,7 @@ from streams.lake.child import _put_last
 @pytest.mark.skipif(sys.platform != "linux", reason="scheduling classes are Linux's")
 def test_process_comes_last_when_it_is_a_child_of_the_lake():
     """Lowest niceness, idle class of processor and disk; threads that it starts inherit them."""
-    show = "import os, threading, time; threading.Thread(target=time.sleep, args=(30,)).start(); print(1)"
+    show = "import threading; threading.Thread(target=threading.Event().wait).start(); print(1)"
     with subprocess.Popen([sys.executable, "-c", "input();" + show], stdin=-1, stdout=-1) as process:
         try:
             _put_last(process.pid, 19)
