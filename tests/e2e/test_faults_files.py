@@ -35,9 +35,7 @@ async def share(viewer, video_id, times):
 
 
 async def counted(viewer, video_id, shares):
-    await viewer.eventually(
-        f"/api/v1/videos/{video_id}/engagement", lambda body: body["shares"] == shares, seconds=120
-    )
+    await viewer.eventually(f"/api/v1/videos/{video_id}/engagement", lambda body: body["shares"] == shares)
 
 
 async def test_nothing_answered_is_lost_when_the_tail_of_the_log_is_torn(world):

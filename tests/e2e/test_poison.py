@@ -146,9 +146,7 @@ async def test_poison_is_buried_and_neighbours_are_handled_when_it_lies_on_every
 
     await server.start()
     viewer = await make_client(server).register()
-    counted = await viewer.eventually(
-        f"/api/v1/videos/{seen}/engagement", lambda body: body["views"] == 2, seconds=120
-    )
+    counted = await viewer.eventually(f"/api/v1/videos/{seen}/engagement", lambda body: body["views"] == 2)
     assert counted["completion_rate"] == 1.0
     await viewer.post(
         "/api/v1/events", {"event_id": str(uuid4()), "video_id": seen, "action": "watch_complete"}

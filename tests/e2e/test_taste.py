@@ -76,7 +76,6 @@ async def taste_counts(viewer, profile):
     return await viewer.eventually(
         f"/api/v1/feed?profile={profile}&limit=50",
         lambda page: page["items"] and page["ranked_by"] == profile,
-        seconds=120,
     )
 
 
@@ -105,7 +104,6 @@ async def test_kind_moves_up_for_its_watcher_only_when_clips_of_it_are_watched(c
                     page["ranked_by"] == profile
                     and {item["id"] for item in page["items"]} >= set(new.values())
                 ),
-                seconds=120,
             )
             order = [item["id"] for item in page["items"]]
             assert order.index(new[liked]) < order.index(new[other]), (profile, liked)
@@ -130,14 +128,13 @@ async def test_video_leaves_the_feed_of_who_is_not_interested(clips, two_viewers
         await viewer.eventually(
             f"/api/v1/feed?profile={profile}&limit=50",
             lambda page: not hidden & {item["id"] for item in page["items"]},
-            seconds=120,
         )
     assert hidden <= set((await ranked(other, "similarity"))[0])
 
     await viewer.post("/api/v1/feed/reset")
     assert viewer.status == 204
     page = await viewer.eventually(
-        "/api/v1/feed?profile=similarity&limit=50", lambda page: page["ranked_by"] == "trending", seconds=120
+        "/api/v1/feed?profile=similarity&limit=50", lambda page: page["ranked_by"] == "trending"
     )
     assert {item["id"] for item in page["items"]} == set(chain(*clips.values()))
     assert {item["reason"] for item in page["items"]} == {"trending"}

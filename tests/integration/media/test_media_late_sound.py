@@ -33,6 +33,11 @@ def track(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RungEncoder:
     """Return the encoder of one rung whose sound is still to come."""
     monkeypatch.chdir(tmp_path)
+    return one_rung()
+
+
+def one_rung() -> RungEncoder:
+    """Open the encoder of the smallest rung below the working folder."""
     plan = Plan(Fraction(RATE), "ultrafast", False, Future(), True)
     return RungEncoder(renditions("240p", 320, 180)[0], plan, progressive=True)
 
@@ -46,31 +51,37 @@ def written(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-EARLY: dict[str, bytes] = {}
-
-
-@pytest.mark.parametrize("at", [0, 1, 25, FRAMES])
-def test_files_are_the_same_whenever_the_sound_is_ready(
-    encoder: RungEncoder, track: Path, tmp_path: Path, at: int
-) -> None:
-    """Before the first picture, while packets are held, or after the last picture."""
+def encoded(folder: Path, track: Path, at: int) -> dict[str, bytes]:
+    """Return the files of a rung whose sound is ready when so many pictures have been encoded."""
+    encoder = one_rung()
     for number in range(FRAMES):
         if number == at:
-            assert written(tmp_path) == {}, "a container names all of its streams when it begins"
+            assert written(folder) == {}, "a container names all of its streams when it begins"
             encoder._plan.sound.set_result(audio.Encoded(track))
         encoder.encode(picture(encoder, number))
     if at == FRAMES:
         encoder._plan.sound.set_result(audio.Encoded(track))
     encoder.close()
-    found = written(tmp_path)
-    assert set(found) == {
+    return written(folder)
+
+
+def test_files_are_the_same_whenever_the_sound_is_ready(
+    track: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first picture, while packets are held, or after the last picture."""
+    found = {}
+    for at in (0, 1, 25, FRAMES):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        found[at] = encoded(folder, track, at)
+    assert set(found[0]) == {
         "dash/240p.mp4",
         "hls/240p/playlist.m3u8",
         "hls/240p/segment_00000.ts",
         "mp4/240p.mp4",
     }
-    assert found == (EARLY or found)
-    EARLY.update(found)
+    assert all(files == found[0] for files in found.values())
 
 
 def test_rung_fails_with_the_sound_when_the_disk_of_the_sound_is_full(encoder: RungEncoder) -> None:
