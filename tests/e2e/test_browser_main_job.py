@@ -292,6 +292,29 @@ async def test_watching_is_counted_when_the_video_is_somebody_elses(chromium, sh
         await alice.eventually(path, lambda body: body["views"] > views)
 
 
+# Removed at any moment in which its element may still read the file.
+REMOVE_AS_SOON_AS_SHOWN = """() => new Promise((resolve) => {
+    const look = () => {
+        const remove = document.querySelector('[aria-label^="Remove "]');
+        if (remove === null) return requestAnimationFrame(look);
+        setTimeout(() => { remove.click(); resolve(); }, Math.random() * 50);
+    };
+    look();
+})"""
+
+
+async def test_file_is_asked_for_no_more_when_its_preview_is_gone(chromium, shared_server, shared_dir):
+    """Q1: a person who takes a clip back at once sees no error, and neither does the browser's console."""
+    clip = shared_dir / "media/clips/chaplin.mp4"
+    async with browsing(chromium, shared_server.url, "desktop") as web:
+        await sign_up(web, f"w{secrets.token_hex(4)}")
+        await web.by("nav-upload").click()
+        for _ in range(30):
+            await web.page.get_by_test_id("upload-file").set_input_files(clip)
+            await web.page.evaluate(REMOVE_AS_SOON_AS_SHOWN)
+            await expect(web.page.get_by_test_id("upload-title")).to_have_count(0)
+
+
 async def many(route):
     """Answer a page of the feed with its first video six times, under other ids."""
     answer = await route.fetch()

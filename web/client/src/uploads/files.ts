@@ -32,21 +32,31 @@ export function differs(wanted: FileMark, found: FileMark): string | null {
   return wanted.ends === found.ends ? null : `“${found.name}” is not the same file. Choose “${wanted.name}”.`;
 }
 
+/** Let an element play a file; returns what takes the file away from it again. */
+export function attachFile(video: HTMLVideoElement, file: Blob): () => void {
+  const url = URL.createObjectURL(file);
+  video.src = url;
+  return () => {
+    video.removeAttribute("src");
+    // Only this lets go of the address: without it the element goes on asking for it, in vain.
+    video.load();
+    URL.revokeObjectURL(url);
+  };
+}
+
 /** Seconds a file plays, as far as the browser can tell; null when it cannot. */
-export function measureDuration(file: File): Promise<number | null> {
+export function measureDuration(file: Blob): Promise<number | null> {
   return new Promise((resolve) => {
-    const url = URL.createObjectURL(file);
     const video = document.createElement("video");
     const finish = (seconds: number | null): void => {
       clearTimeout(timer);
-      video.removeAttribute("src");
-      URL.revokeObjectURL(url);
+      detach();
       resolve(seconds);
     };
     const timer = setTimeout(() => finish(null), 3_000);
     video.preload = "metadata";
     video.onloadedmetadata = () => finish(Number.isFinite(video.duration) ? video.duration : null);
     video.onerror = () => finish(null);
-    video.src = url;
+    const detach = attachFile(video, file);
   });
 }

@@ -1,8 +1,9 @@
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { FileVideo } from "lucide-preact";
 import type { UploadLimits } from "../../api/types";
 import { TextArea, TextField } from "../../ui/Field";
+import { attachFile } from "../../uploads/files";
 import { splitTags } from "../../uploads/queue";
 import type { Fields } from "../../uploads/queue";
 
@@ -14,20 +15,16 @@ const VISIBILITIES: readonly [string, string][] = [
 
 /** The file itself, as the browser can play it: people recognise their clip sooner than its name. */
 export function Preview({ file }: { file: File | null }): JSX.Element {
-  const [url, setUrl] = useState<string | null>(null);
-  const [failed, setFailed] = useState(false);
-  useEffect(() => {
-    if (file === null) return undefined;
-    const made = URL.createObjectURL(file);
-    setUrl(made);
-    return () => URL.revokeObjectURL(made);
-  }, [file]);
+  const video = useRef<HTMLVideoElement>(null);
+  const [failed, setFailed] = useState<File | null>(null);
+  const shown = file !== null && file !== failed;
+  useEffect(() => (shown && video.current !== null ? attachFile(video.current, file) : undefined), [file, shown]);
   return (
     <div class="draft-preview" aria-hidden="true">
-      {url === null || failed ? (
-        <FileVideo size={28} />
+      {shown ? (
+        <video ref={video} muted playsInline preload="metadata" onError={() => setFailed(file)} />
       ) : (
-        <video src={url} muted playsInline preload="metadata" onError={() => setFailed(true)} />
+        <FileVideo size={28} />
       )}
     </div>
   );
