@@ -8,13 +8,16 @@ never sees what a crash could take back.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from streams.log.commit import LogWriter, Outgoing, encoded_in_steps
 
 StateT = TypeVar("StateT")
+
+#: How long a fold in steps computes before others have a turn.
+STEP_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,10 @@ class Folded(Generic[StateT]):
 
     rows: Mapping[str, StateT | None]
     outputs: Sequence[Outgoing] = ()
+
+
+Steps = Generator[None, None, Folded[StateT]]
+"""A fold that says after each of its steps that others may have a turn."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,14 @@ class Fold(Generic[StateT]):
         self,
         partition: int,
         keys: Iterable[str],
-        fold: Callable[[dict[str, StateT]], Folded[StateT]],
+        fold: Callable[[dict[str, StateT]], Folded[StateT] | Steps[StateT]],
     ) -> Folded[StateT]:
         """Fold into copies of the rows of ``keys``, then write outputs, changelog and rows.
 
         Args:
             partition: partition of the source slice, which is the table's too.
             keys: keys that the slice touches; those without a row are left out of what ``fold`` gets.
-            fold: pure; may change the copies that it gets.
+            fold: pure; may change the copies that it gets. One that takes long yields now and then.
 
         Returns:
             What the fold decided, once it is durable.
@@ -59,7 +66,7 @@ class Fold(Generic[StateT]):
         async with self.locks[partition]:
             async with self.writer.turn:
                 await asyncio.sleep(0)  # whatever waits for the loop comes between two folds
-                folded = fold(self._copies(partition, keys))
+                folded = await _finished(fold(self._copies(partition, keys)))
                 written = await self._write(partition, folded)
             await written
             return folded
@@ -74,3 +81,19 @@ class Fold(Generic[StateT]):
     def _copies(self, partition: int, keys: Iterable[str]) -> dict[str, StateT]:
         rows = ((key, self.table.row(key, partition)) for key in dict.fromkeys(keys))
         return {key: self.copy(row) for key, row in rows if row is not None}
+
+
+async def _finished(folding: Folded[StateT] | Steps[StateT]) -> Folded[StateT]:
+    """Return what a fold decides; when it goes in steps, the loop has a turn as often as is due."""
+    if isinstance(folding, Folded):
+        return folding
+    due = time.perf_counter() + STEP_SECONDS
+    while True:
+        try:
+            next(folding)
+        except StopIteration as end:
+            decided: Folded[StateT] = end.value
+            return decided
+        if time.perf_counter() >= due:
+            await asyncio.sleep(0)
+            due = time.perf_counter() + STEP_SECONDS

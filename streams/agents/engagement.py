@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from streams.agents.trends import tell_tags
-from streams.folding import Fold, Folded
+from streams.folding import Fold, Folded, Steps
 from streams.log.commit import Outgoing
 from streams.log.slices import Slice
 from streams.topics import CREATOR_DELTAS, ENGAGEMENT_DELTAS, PAIR_DELTAS, USER_DELTAS
@@ -110,7 +110,7 @@ async def learn(
     An owner learns nothing from the own video.
     """
 
-    def fold(states: dict[str, UserPreference]) -> Folded[UserPreference]:
+    def fold(states: dict[str, UserPreference]) -> Steps[UserPreference]:
         opened: dict[str, tuple[Taste, int]] = {}
         pairs = Pairs(now)
         for record, offset in zip(batch.records, batch.offsets, strict=True):
@@ -121,6 +121,7 @@ async def learn(
                 continue
             _teach(taste, record, offset, card_of, pairs)
             opened[user] = taste, offset
+            yield
         deltas = pairs.deltas(batch.partition)
         return Folded(
             close_all(opened),

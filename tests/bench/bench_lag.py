@@ -18,6 +18,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from tables.reducers.preferences import MAX_POSITIVES, MAX_SEEN, VIEW, Positive,
 
 SECONDS = 20.0
 USERS = 1_000
+MOST_A_SECOND = 15_000
 BEAT_SECONDS = 0.005
 FEED_PAUSE_SECONDS = 0.05
 TARGET_LAG_MS = 10.0
@@ -82,15 +84,12 @@ def _records(seed: int) -> list[list[Outgoing]]:
     return list(outgoing(sittings(10_000, users=USERS, seed=seed)))
 
 
-async def pour(found: World, seconds: float, seed: int) -> int:
+async def pour(found: World, seconds: float, loads: Iterator[list[list[Outgoing]]]) -> int:
     """Publish as fast as the agents take it for so long; return the number of events."""
     ends = time.perf_counter() + seconds
     events = 0
     while time.perf_counter() < ends:
-        seed += 1
-        for records in await asyncio.to_thread(
-            lambda n: list(outgoing(sittings(10_000, users=USERS, seed=n))), seed
-        ):
+        for records in next(loads):
             for at in range(0, len(records), 100):
                 await found.publish(records[at : at + 100])
                 events += 1_000
@@ -114,16 +113,17 @@ async def run(folder: Path, seconds: float) -> dict[str, list[float]]:
         await fill(found, users)
         await found.settled()
         engine = FeedEngine(found.catalogue, found.streams.tables["user_preference"].lookup)
+        loads = iter([_records(seed) for seed in range(int(seconds * MOST_A_SECOND / 10_000))])
         tune_process()
         watching = asyncio.create_task(beat(idle))
         await asyncio.sleep(3.0)
         watching.cancel()
         wall, cpu = time.perf_counter(), time.process_time()
         watching = asyncio.create_task(beat(lag))
-        events = await pour(found, seconds / 2, seed=1)
+        events = await pour(found, seconds / 2, loads)
         watching.cancel()
         tasks = [asyncio.create_task(beat(both)), asyncio.create_task(ask_feeds(engine, users, feeds))]
-        events += await pour(found, seconds / 2, seed=1_000)
+        events += await pour(found, seconds / 2, loads)
         for task in tasks:
             task.cancel()
         await found.settled()
