@@ -5,7 +5,7 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,8 @@ class _Relay:
     folder: Path
     report: _Monotone
     on_playable: OnPlayable | None
+    told: bool = False
+    """Whether a first rung plays already."""
 
     async def __call__(self, message: Message) -> None:
         """Handle one message of the child."""
@@ -217,7 +219,7 @@ class _Relay:
         elif message["kind"] == "rung" and self.on_playable is not None:
             # The child has left this folder: all of it is a set of its own, and moves into the store.
             await store_outputs(self.job.video_id, self.store, self.folder / FIRST)
-            tell, self.on_playable = self.on_playable, None
+            tell, self.on_playable, self.told = self.on_playable, None, True
             await tell(_outcome(self.job, message))
 
 
@@ -267,7 +269,10 @@ async def _encode(
         if encoder == SOFTWARE or error.code != TRANSCODE_ERROR:
             raise
         log.warning("%s failed with %s: %s", encoder, job.video_id, error.said or error.reason)
-        await asyncio.to_thread(_empty, folder, (OUT, FIRST))
+        await asyncio.to_thread(_empty, folder, (OUT, FIRST, CAPTIONS))
+        await _fetch_captions(job, relay.store, folder / CAPTIONS)
+        if relay.told:  # from then on the caption files are their owner's
+            settings = replace(settings, source_captions=False)
         return await _run(job, source, folder, settings, relay, SOFTWARE)
 
 

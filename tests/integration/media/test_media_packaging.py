@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import m3u8
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from av.packet import Packet
 
-from media import captions, layout
+from media import captions, layout, pipeline
+from media.child import ChildCrashed, run_child
+from media.limits import ChildLimits
 from media.pipeline import MediaOutcome, MediaSettings, run_job
 from media.stores import FileStore, ObjectInfo
 from tables.records import MediaJob
@@ -253,6 +256,43 @@ async def test_captions_of_the_source_stay_as_their_owner_wants_them_while_rungs
     whole = Job(tmp_path / "whole", kind=Late)
     await whole.run(tmp_path / "told.mp4")
     assert whole.path("captions/en.vtt").read_bytes() == given
+
+
+async def test_captions_taken_back_stay_away_when_hardware_fails_after_the_first_rung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B48, Y6: the software does the whole again, but not what the owner undid meanwhile."""
+    make_clip(tmp_path / "clip.mov", seconds=3)
+    with_text_track(tmp_path / "clip.mov", tmp_path / "told.mp4", [(0.5, 1.5, "a")])
+    encoders = []
+
+    async def failing(wanted: str) -> str:
+        return "h264_fails_late"
+
+    async def run(worker: str, request: dict[str, Any], limits: ChildLimits, note: Any) -> dict[str, Any]:
+        encoders.append(request["encoder"])
+        done = await run_child(worker, request | {"encoder": "libx264"}, limits, note)
+        if request["encoder"] == "h264_fails_late":
+            raise ChildCrashed("signal 11", "")
+        return done
+
+    monkeypatch.setattr(pipeline, "chosen_encoder", failing)
+    monkeypatch.setattr(pipeline, "run_child", run)
+    en, fr = layout.caption_key("v", "en"), layout.caption_key("v", "fr")
+    given = b"WEBVTT\n\n00:00.000 --> 00:01.000\nBonjour\n"
+    job = Job(tmp_path, removed=en)
+    await job.store.put_bytes(fr, given, content_type="text/vtt")
+    outcome = await job.run(tmp_path / "told.mp4", encoder="auto", first_rung_seconds=0.0)
+    assert encoders == ["h264_fails_late", "libx264"]
+    [(_, stored)] = job.playable
+    assert "captions/en.vtt" in stored
+    assert await job.store.stat(en) is None
+    assert job.path("captions/fr.vtt").read_bytes() == given
+    assert not [asset for asset in outcome.assets if asset.type == "CAPTIONS"]
+    master = m3u8.load(str(job.path("hls/master.m3u8")))
+    assert [each.language for each in master.media if each.type == "SUBTITLES"] == ["fr"]
+    assert len(master.playlists) == 2
+    job.check_whole("hls/master.m3u8")
 
 
 async def test_pictures_move_and_seek_bars_have_their_sheet(tmp_path: Path) -> None:
