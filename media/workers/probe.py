@@ -82,7 +82,7 @@ def first_frame(opened: InputContainer, stream: Any, limits: SourceLimits) -> Vi
     """Decode until a few frames came out, and return the first.
 
     Raises:
-        Refused: CORRUPTED_FILE when nothing decodes, INVALID_FORMAT when nothing can decode this codec.
+        Refused: CORRUPTED_FILE when nothing decodes, INVALID_FORMAT for a size that is out of bounds.
     """
     frames: list[VideoFrame] = []
     errors = 0

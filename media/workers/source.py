@@ -5,6 +5,7 @@ pixels, timestamps and errors. Lengths come from demuxing every packet: headers 
 raises no error at all.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import av
+import av.logging
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
@@ -41,6 +43,9 @@ STANDARD_RATES = (
     Fraction(60000, 1001),
     Fraction(60),
 )
+
+# The id of a WebM, or a four-character code, of which libav writes what is not printable as [1].
+CODEC_SAID = re.compile(r"AVCodecID ([!-~]{1,40})\.\n|Video: none \(([ -~]{4,20}?) / 0x")
 
 # PyAV reports a broken file in all of these ways: its own tree, text that is not UTF-8, counts that do
 # not fit, a header that asks for more memory than there is.
@@ -118,19 +123,31 @@ def video_streams(source: InputContainer, limits: SourceLimits) -> list[VideoStr
     """Return the decodable video streams, without cover pictures.
 
     Raises:
-        Refused: CORRUPTED_FILE without video, INVALID_FORMAT for an unknown codec or a frame size that
-            is out of bounds.
+        Refused: CORRUPTED_FILE without video, INVALID_FORMAT for an unknown codec, which it names, or a
+            frame size that is out of bounds.
     """
     streams = [s for s in source.streams.video if "attached_pic" not in str(s.disposition)]
     if not streams:
         raise Refused("CORRUPTED_FILE", "The file holds no video stream.")
     known = [stream for stream in streams if stream.codec_context is not None]
     if not known:
-        raise Refused("INVALID_FORMAT", "The video codec is not supported.", {"codec": "unknown"})
+        codec = _unknown_codec(Path(source.name), limits)
+        raise Refused("INVALID_FORMAT", f"The video codec {codec} is not supported.", {"codec": codec})
     for stream in known:
         check_size(stream.codec_context.width, stream.codec_context.height, limits)
         stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
     return known
+
+
+def _unknown_codec(path: Path, limits: SourceLimits) -> str:
+    """Return what a file calls the codec of its video (B13); without a decoder only libav's log says it."""
+    av.logging.set_level(av.logging.INFO)
+    try:
+        with av.logging.Capture() as said, open_source(path, recognise(path), limits):
+            named = CODEC_SAID.search("".join(text for _, _, text in said))
+    finally:
+        av.logging.set_level(None)
+    return (named[1] or named[2]).strip() if named else "unknown"
 
 
 def check_size(width: int, height: int, limits: SourceLimits) -> None:

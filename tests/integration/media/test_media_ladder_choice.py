@@ -16,6 +16,7 @@ from media.probe import probe_file
 from media.workers.frames import Source, decoded
 from media.workers.probe import inspect
 from media.workers.titles import worth_it
+from tables.errors import InvalidFormat
 from tests.integration.media.media_checks import make_clip
 
 
@@ -52,6 +53,38 @@ def test_rungs_are_left_out_when_they_show_nothing_more(tmp_path: Path) -> None:
 async def test_language_of_the_sound_is_told_when_the_source_says_it(tmp_path: Path) -> None:
     make_clip(tmp_path / "clip.mov", seconds=1)
     assert (await probe_file(tmp_path / "clip.mov", SHORT)).audio_language == "de"
+
+
+def write_grey(path: Path, codec: str) -> None:
+    """Write a second of grey."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(10):
+            output.mux(stream.encode(VideoFrame(64, 64, "yuv420p")))
+        output.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "known", "unknown", "told"),
+    [
+        ("clip.mov", "libx264", b"avc1", b"nova", "nova"),
+        ("clip.mp4", "libx264", b"avc1", b"no\x01v", "no[1]v"),
+        ("clip.avi", "mpeg4", b"FMP4", b"nova", "nova"),
+        ("clip.webm", "libvpx-vp9", b"V_VP9", b"V_VPX", "V_VPX"),
+    ],
+)
+async def test_codec_is_named_when_nothing_here_decodes_it(
+    tmp_path: Path, name: str, codec: str, known: bytes, unknown: bytes, told: str
+) -> None:
+    """B13: whoever sent it reads what to convert."""
+    path = tmp_path / name
+    write_grey(path, codec)
+    path.write_bytes(path.read_bytes().replace(known, unknown))
+    with pytest.raises(InvalidFormat) as refused:
+        await probe_file(path, SHORT if path.suffix == ".webm" else LONG)
+    assert refused.value.message == f"The video codec {told} is not supported."
+    assert refused.value.details["codec"] == told
 
 
 @pytest.mark.parametrize(
