@@ -63,11 +63,12 @@ def content_policy(origins: str) -> str:
     """Return the Content-Security-Policy: nothing third-party, and scripts are only ours.
 
     ``origins`` are the public one and those that media URLs point to: the page may be open under another name
-    of this server, such as localhost. Inline styles are allowed because the client sets styles of elements.
+    of this server, such as localhost. Inline styles are allowed because the client sets styles of elements,
+    media from ``data:`` because a text track, which counts as media, begins with an empty one in hls.js.
     """
     return (
         f"default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        f"img-src 'self' data: blob: {origins}; media-src 'self' blob: {origins}; "
+        f"img-src 'self' data: blob: {origins}; media-src 'self' blob: data: {origins}; "
         f"connect-src 'self' {origins}; worker-src 'self' blob:; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )

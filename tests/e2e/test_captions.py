@@ -75,6 +75,11 @@ HIDDEN = """() => {
     return video && video.currentTime > 0
         && [...video.textTracks].every((track) => track.mode !== 'showing');
 }"""
+WATCH_POLICY = """
+    window.__violations = [];
+    addEventListener('securitypolicyviolation',
+        (event) => window.__violations.push(event.violatedDirective + ' ' + event.blockedURI));
+"""
 CHOOSE = "choice => localStorage.setItem('freewill.preferences', JSON.stringify({ captions: choice }))"
 
 
@@ -118,10 +123,12 @@ async def test_captions_show_in_the_player_when_it_is_muted_and_not_when_they_ar
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = await browser.new_page(locale="fr-CA")
+        await page.add_init_script(WATCH_POLICY)
         await give_in_studio(page, alice)
         await page.goto(f"{alice.server.url}/v/{created['id']}")
         shown = await (await page.wait_for_function(SHOWN, timeout=60_000)).json_value()
         assert shown == ["fr", "Salut", True]
+        assert await page.evaluate("window.__violations") == []
         await page.evaluate(CHOOSE, "off")
         await page.reload()
         await page.wait_for_function(HIDDEN, timeout=60_000)

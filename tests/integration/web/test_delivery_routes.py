@@ -343,7 +343,7 @@ async def test_media_has_an_origin_of_its_own_when_one_is_set(build):
     moved = await front.client.get(path, allow_redirects=False)
     assert (moved.status, moved.headers["Location"]) == (308, "http://media.test" + path)
     policy = (await front.client.get("/")).headers["Content-Security-Policy"]
-    assert "media-src 'self' blob: http://front.test http://media.test;" in policy
+    assert "media-src 'self' blob: data: http://front.test http://media.test;" in policy
 
 
 async def test_players_of_our_pages_may_send_cookies_and_others_may_not(build):

@@ -65,7 +65,7 @@ async def test_security_headers_when_anything_is_answered(front):
     for path in ("/healthz", "/api/v1/nothing"):
         headers = (await front.client.get(path)).headers
         assert "default-src 'self'" in headers["Content-Security-Policy"]
-        assert "media-src 'self' blob: http://front.test;" in headers["Content-Security-Policy"]
+        assert "media-src 'self' blob: data: http://front.test;" in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Server"] == "freewill"
 
