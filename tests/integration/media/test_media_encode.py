@@ -159,7 +159,7 @@ async def test_colours_survive_in_video_and_pictures(tmp_path: Path) -> None:
 
 
 async def test_rerun_overwrites_only_its_own_outputs(shared_dir: Path, tmp_path: Path) -> None:
-    """B41: same keys, the source untouched."""
+    """B41, C50: same keys, the source untouched."""
     source = shared_dir / "media/clips/dolbyVision-hdr.MOV"
     first = await process(source, tmp_path)
     before = {p.relative_to(first.root) for p in first.root.rglob("*") if p.is_file()}

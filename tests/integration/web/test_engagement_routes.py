@@ -155,7 +155,7 @@ async def test_counters_come_from_the_table_when_it_has_them(front, video):
 
 
 async def test_analytics_are_shown_when_the_caller_may_know(front, ada, bob, video):
-    """F8: owner, operator, analyst; nobody else."""
+    """F8, F29: owner, operator, analyst; nobody else."""
     front.deps.engagement.values[video] = VideoEngagement(
         local=Counters(views=2, watch_ms=3000, switches=3),
         decayed=1.0,

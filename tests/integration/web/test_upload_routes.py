@@ -50,7 +50,7 @@ async def draft(front, person, root="/api/v1"):
 
 
 async def test_chunks_become_a_video_when_finalized(front, ada):
-    """A18: document 000's routes and shapes; chunks in any order."""
+    """A12, A13, A18: document 000's operations, routes and shapes; chunks in any order."""
     status, session = await opened(front, ada)
     assert (status, session["status"], session["total_chunks"]) == (201, "active", 2)
     assert front.headers["Location"] == f"/api/v1/uploads/{session['session_id']}"

@@ -53,7 +53,7 @@ async def test_video_is_uploaded_when_fields_come_in_any_order(front, ada, first
 
 
 async def test_answer_has_document_000_shape_when_the_alias_is_used(front, ada):
-    """C45, A20."""
+    """C45, A20, B32."""
     status, post_ = await post(front, ada, form(), "/api/posts/")
     assert (status, post_["status"], post_["user_id"]) == (201, "processing", ada.id)
     assert {"moderation_status", "is_federated", "resolutions", "thumbnails", "duration"} <= set(post_)

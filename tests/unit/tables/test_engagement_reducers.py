@@ -151,6 +151,7 @@ def test_decayed_counter_halves_every_six_hours_and_takes_late_events():
 
 
 def test_scores_of_an_untouched_video_are_zero_or_unknown():
+    """C22: a number for all zeros, too."""
     state = VideoEngagement()
     assert engagement_score(state) == 0.0
     assert completion_rate(state) is None
