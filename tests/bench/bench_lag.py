@@ -36,7 +36,7 @@ from tables.reducers.preferences import MAX_POSITIVES, MAX_SEEN, VIEW, Positive,
 
 SECONDS = 20.0
 USERS = 1_000
-MOST_A_SECOND = 15_000
+MOST_A_SECOND = 15_000  # events that are made before: twice what a process has ever taken
 BEAT_SECONDS = 0.005
 FEED_PAUSE_SECONDS = 0.05
 TARGET_LAG_MS = 10.0
@@ -84,19 +84,18 @@ def _records(seed: int) -> list[list[Outgoing]]:
     return list(outgoing(sittings(10_000, users=USERS, seed=seed)))
 
 
-async def pour(found: World, seconds: float, loads: Iterator[list[list[Outgoing]]]) -> int:
-    """Publish as fast as the agents take it for so long; return the number of events."""
+async def pour(found: World, seconds: float, load: Iterator[list[Outgoing]]) -> int:
+    """Publish as fast as the agents take it for so long, or until all is; return the number of events."""
     ends = time.perf_counter() + seconds
     events = 0
-    while time.perf_counter() < ends:
-        for records in next(loads):
-            for at in range(0, len(records), 100):
-                await found.publish(records[at : at + 100])
-                events += 1_000
-                while found.behind() > 500:
-                    await asyncio.sleep(BEAT_SECONDS)
-            if time.perf_counter() > ends:
-                break
+    for records in load:
+        for at in range(0, len(records), 100):
+            await found.publish(records[at : at + 100])
+            events += 1_000
+            while found.behind() > 500:
+                await asyncio.sleep(BEAT_SECONDS)
+        if time.perf_counter() > ends:
+            break
     return events
 
 
@@ -113,17 +112,18 @@ async def run(folder: Path, seconds: float) -> dict[str, list[float]]:
         await fill(found, users)
         await found.settled()
         engine = FeedEngine(found.catalogue, found.streams.tables["user_preference"].lookup)
-        loads = iter([_records(seed) for seed in range(int(seconds * MOST_A_SECOND / 10_000))])
+        seeds = range(int(seconds * MOST_A_SECOND / 10_000))
+        load = iter([records for seed in seeds for records in _records(seed)])
         tune_process()
         watching = asyncio.create_task(beat(idle))
         await asyncio.sleep(3.0)
         watching.cancel()
         wall, cpu = time.perf_counter(), time.process_time()
         watching = asyncio.create_task(beat(lag))
-        events = await pour(found, seconds / 2, loads)
+        events = await pour(found, seconds / 2, load)
         watching.cancel()
         tasks = [asyncio.create_task(beat(both)), asyncio.create_task(ask_feeds(engine, users, feeds))]
-        events += await pour(found, seconds / 2, loads)
+        events += await pour(found, seconds / 2, load)
         for task in tasks:
             task.cancel()
         await found.settled()
