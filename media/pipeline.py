@@ -203,8 +203,7 @@ class _Relay:
     folder: Path
     report: _Monotone
     on_playable: OnPlayable | None
-    told: bool = False
-    """Whether a first rung plays already."""
+    """None once the video plays."""
 
     async def __call__(self, message: Message) -> None:
         """Handle one message of the child."""
@@ -219,7 +218,7 @@ class _Relay:
         elif message["kind"] == "rung" and self.on_playable is not None:
             # The child has left this folder: all of it is a set of its own, and moves into the store.
             await store_outputs(self.job.video_id, self.store, self.folder / FIRST)
-            tell, self.on_playable, self.told = self.on_playable, None, True
+            tell, self.on_playable = self.on_playable, None
             await tell(_outcome(self.job, message))
 
 
@@ -271,7 +270,7 @@ async def _encode(
         log.warning("%s failed with %s: %s", encoder, job.video_id, error.said or error.reason)
         await asyncio.to_thread(_empty, folder, (OUT, FIRST, CAPTIONS))
         await _fetch_captions(job, relay.store, folder / CAPTIONS)
-        if relay.told:  # from then on the caption files are their owner's
+        if relay.on_playable is None:  # it plays: from then on the caption files are their owner's
             settings = replace(settings, source_captions=False)
         return await _run(job, source, folder, settings, relay, SOFTWARE)
 
